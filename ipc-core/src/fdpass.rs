@@ -1,1 +1,0 @@
-//! Passing file descriptors.

@@ -1,0 +1,155 @@
+//! Receiving a message with descriptors.
+
+use core::fmt;
+use core::mem::MaybeUninit;
+
+use rustix::cmsg_space;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::AsFd;
+use rustix::io::{IoSliceMut, retry_on_intr};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
+use rustix::time::Timespec;
+
+use super::{Fds, MAX_FDS};
+use crate::{Errno, Result};
+
+/// A message as it came.
+#[derive(Debug)]
+pub struct Received {
+    /// How many bytes of the buffer were written. Zero stands for an empty packet, which
+    /// [`send_with_fds`](super::send_with_fds) never sends but others may.
+    pub len: usize,
+    /// The descriptors that came with them.
+    pub fds: Fds,
+}
+
+/// `recvmsg(socket, buf, MSG_CMSG_CLOEXEC)` — receives bytes and descriptors from a Unix socket.
+///
+/// The socket must not have been told to add control messages of other kinds (`SO_PASSCRED`,
+/// `SO_PASSPIDFD`, `SO_PASSSEC`). A peer cannot switch them on.
+///
+/// # Errors
+///
+/// The bytes of a message that came with an error other than [`RecvError::Os`] are lost, its
+/// descriptors are closed, and a caller who goes on no longer knows where in the conversation it is;
+/// [`Link`](super::Link) does not let it.
+///
+/// * [`RecvError::Closed`] at the end: the peer has closed and everything was received. An empty
+///   packet is told from the end while the peer is open; one that a foreign sender sends last, just
+///   before it closes, reads as the end.
+/// * [`RecvError::TooManyFds`] if more than [`MAX_FDS`] came;
+/// * [`RecvError::FdsTruncated`] if the kernel dropped some, mostly because this process has too few
+///   free descriptors;
+/// * [`RecvError::Truncated`] if the packet is longer than `buf`;
+/// * [`RecvError::UnexpectedControl`] if the socket adds its peer's credentials;
+/// * [`RecvError::Os`]: `EAGAIN` from a non-blocking socket, `ECONNRESET` if the peer closed with
+///   unread bytes of ours, `EINVAL` if `buf` is empty.
+///
+/// # Examples
+///
+/// ```
+/// use std::os::unix::net::UnixStream;
+/// use ipc_core::fdpass::{RecvError, recv_with_fds};
+///
+/// let (ours, theirs) = UnixStream::pair()?;
+/// drop(theirs);
+/// assert_eq!(recv_with_fds(&ours, &mut [0; 8]).unwrap_err(), RecvError::Closed);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # References
+///  - [recvmsg(2)](https://man7.org/linux/man-pages/man2/recvmsg.2.html)
+pub fn recv_with_fds(socket: impl AsFd, buf: &mut [u8]) -> Result<Received, RecvError> {
+    if buf.is_empty() {
+        return Err(RecvError::Os(Errno::INVAL));
+    }
+    // Room for one more than allowed tells a message with too many from one that was cut off.
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_FDS + 1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let message = retry_on_intr(|| {
+        let mut buf = [IoSliceMut::new(buf)];
+        recvmsg(&socket, &mut buf, &mut control, RecvFlags::CMSG_CLOEXEC)
+    })
+    .map_err(RecvError::Os)?;
+
+    // From here on every descriptor that came has an owner, so each return closes them.
+    let mut fds = Fds::default();
+    let mut too_many = false;
+    let mut unexpected = false;
+    for part in control.drain() {
+        match part {
+            RecvAncillaryMessage::ScmRights(rights) => {
+                for fd in rights {
+                    too_many |= fds.push(fd).is_err();
+                }
+            }
+            _ => unexpected = true,
+        }
+    }
+    if too_many {
+        Err(RecvError::TooManyFds)
+    } else if message.flags.contains(ReturnFlags::CTRUNC) {
+        Err(RecvError::FdsTruncated)
+    } else if message.flags.contains(ReturnFlags::TRUNC) {
+        Err(RecvError::Truncated)
+    } else if unexpected {
+        Err(RecvError::UnexpectedControl)
+    } else if message.bytes == 0 && fds.is_empty() && is_closed(&socket).map_err(RecvError::Os)? {
+        Err(RecvError::Closed)
+    } else {
+        Ok(Received { len: message.bytes, fds })
+    }
+}
+
+/// Whether no more can come: an empty packet and the end both read as zero bytes.
+fn is_closed(socket: impl AsFd) -> Result<bool> {
+    let mut fds = [PollFd::new(&socket, PollFlags::RDHUP)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    Ok(retry_on_intr(|| poll(&mut fds, Some(&at_once)))? > 0)
+}
+
+/// Why no message was received.
+///
+/// # Examples
+///
+/// ```
+/// use ipc_core::fdpass::RecvError;
+/// assert_eq!(RecvError::Closed.to_string(), "the peer has closed");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// A system call failed; no message was taken.
+    Os(Errno),
+    /// The peer has closed and everything was received.
+    Closed,
+    /// More than [`MAX_FDS`] descriptors came with the message; all are closed.
+    TooManyFds,
+    /// The kernel could not deliver all descriptors of the message; those that came are closed.
+    FdsTruncated,
+    /// The packet is longer than the buffer; its descriptors are closed.
+    Truncated,
+    /// The socket adds control messages that nobody here asked for; the descriptors are closed.
+    UnexpectedControl,
+    /// The link broke at an earlier message.
+    Poisoned,
+}
+
+impl fmt::Display for RecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Os(errno) => write!(f, "cannot receive: {errno}"),
+            Self::Closed => f.write_str("the peer has closed"),
+            Self::TooManyFds => write!(f, "more than {MAX_FDS} descriptors came with one message"),
+            Self::FdsTruncated => f.write_str("descriptors of the message were lost"),
+            Self::Truncated => f.write_str("the message is longer than the buffer"),
+            Self::UnexpectedControl => f.write_str("the message carries unexpected control data"),
+            Self::Poisoned => f.write_str("the link broke at an earlier message"),
+        }
+    }
+}
+
+impl core::error::Error for RecvError {}
+
+static_assertions::assert_impl_all!(Received: Send, Sync);
+static_assertions::assert_impl_all!(RecvError: Send, Sync);
