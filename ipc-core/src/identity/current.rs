@@ -1,0 +1,128 @@
+//! The calling process's own identity, one load away.
+//!
+//! # Safety
+//!
+//! The page is mapped once, is private, is never unmapped, and holds nothing but atomics, for which
+//! the zeros that a fork leaves are valid. `MADV_WIPEONFORK` zeroes it in every forked child.
+#![expect(unsafe_code, reason = "a page that the kernel wipes in forked children")]
+
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+use rustix::process::getpid;
+
+use super::{Domain, ProcessId, liveness};
+
+/// Who the calling process is: its id, and the domain in which that id means something.
+///
+/// # Examples
+///
+/// ```
+/// use ipc_core::identity::{Identity, ProcessId};
+///
+/// assert_eq!(Identity::current()?.id, ProcessId::current()?);
+/// # Ok::<(), ipc_core::identity::NoIdentity>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The process.
+    pub id: ProcessId,
+    /// Its pid namespace.
+    pub domain: Domain,
+}
+
+static_assertions::assert_impl_all!(Identity: Send, Sync);
+
+/// The kernel gives this process no identity that others could check.
+///
+/// It has no pidfs (Linux before 6.9, or a sandbox that refuses `pidfd_open`) and `/proc` cannot be
+/// read, or the kernel cannot wipe a page at fork (before 4.14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoIdentity;
+
+static_assertions::assert_impl_all!(NoIdentity: Send, Sync);
+
+impl core::fmt::Display for NoIdentity {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("the kernel gives this process no identity (neither pidfs nor /proc)")
+    }
+}
+
+impl core::error::Error for NoIdentity {}
+
+/// What the page holds. All zeros: not known yet, in this process.
+#[repr(C)]
+struct Page {
+    /// Written last.
+    id: AtomicU64,
+    domain: AtomicU32,
+}
+
+/// Null until the first call in this program; afterwards the same page for ever, in forked children too.
+static PAGE: AtomicPtr<Page> = AtomicPtr::new(ptr::null_mut());
+
+impl Identity {
+    /// The calling process's identity: see [`ProcessId::current`].
+    ///
+    /// # Errors
+    ///
+    /// [`NoIdentity`], as there.
+    #[inline]
+    pub fn current() -> Result<Self, NoIdentity> {
+        let page = PAGE.load(Ordering::Acquire);
+        if !page.is_null() {
+            // SAFETY: a page that was published here stays mapped for ever.
+            let page = unsafe { &*page };
+            // SYNC: identity known (Release in `find_out`).
+            if let Some(id) = ProcessId::from_bits(page.id.load(Ordering::Acquire)) {
+                return Ok(Self {
+                    id,
+                    domain: Domain::from_bits(page.domain.load(Ordering::Relaxed)),
+                });
+            }
+        }
+        find_out()
+    }
+}
+
+#[cold]
+fn find_out() -> Result<Identity, NoIdentity> {
+    let page = page()?;
+    let id = liveness::identify_self(getpid()).ok_or(NoIdentity)?;
+    let domain = Domain::find_out().ok_or(NoIdentity)?;
+    page.domain.store(domain.to_bits(), Ordering::Relaxed);
+    // SYNC: identity known (Acquire in `Identity::current`).
+    page.id.store(id.to_bits(), Ordering::Release);
+    Ok(Identity { id, domain })
+}
+
+/// The page, mapped now if it was not before. Threads may race here: one mapping wins.
+fn page() -> Result<&'static Page, NoIdentity> {
+    let mut page = PAGE.load(Ordering::Acquire);
+    if page.is_null() {
+        let length = rustix::param::page_size();
+        let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
+        // SAFETY: the kernel chooses the address, so no existing mapping is touched.
+        let fresh = unsafe { mmap_anonymous(ptr::null_mut(), length, access, flags) };
+        let fresh = fresh.map_err(|_| NoIdentity)?;
+        // SAFETY: the range is the mapping made above, which nobody else knows yet.
+        let wiped = unsafe { madvise(fresh, length, Advice::LinuxWipeOnFork) };
+        let ours = fresh.cast::<Page>();
+        let won = match wiped {
+            Ok(()) => PAGE.compare_exchange(page, ours, Ordering::AcqRel, Ordering::Acquire),
+            Err(_) => Err(ptr::null_mut()),
+        };
+        page = match won {
+            Ok(_) => ours,
+            Err(theirs) => {
+                // SAFETY: the mapping is ours alone: it was not published.
+                let unmapped = unsafe { munmap(fresh, length) };
+                debug_assert!(unmapped.is_ok(), "the range is one whole mapping");
+                theirs
+            }
+        };
+    }
+    // SAFETY: a published page is never unmapped, and its bytes are valid atomics.
+    unsafe { page.as_ref() }.ok_or(NoIdentity)
+}

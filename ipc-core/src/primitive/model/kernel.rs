@@ -1,0 +1,386 @@
+//! The model's kernel: futex queues, identities, batons and deaths.
+
+use core::cell::{Cell, RefCell};
+use core::sync::atomic::Ordering;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::string::String;
+use std::vec::Vec;
+
+use loom::sync::atomic::AtomicBool;
+use loom::sync::{Condvar, Mutex};
+use rustix::process::Pid;
+
+use super::{AtomicU32, AtomicU64};
+use crate::Result;
+use crate::clock::Deadline;
+use crate::futex::Wake;
+use crate::identity::{Domain, Identity, Liveness, NoIdentity, ProcessId};
+
+/// loom's own limit, its main thread included.
+pub(super) const MAX_THREADS: usize = 5;
+
+/// A way in which the model breaks the algorithm on purpose, so that a check can be seen to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The kernel is never told of a gate.
+    NoBaton,
+    /// The baton is taken back as soon as the thread returns to the scenario.
+    BatonDroppedAfterAcquire,
+    /// A sleep compares and watches its first entry only.
+    GateOnlySleep,
+    /// A plain wake clears the "maybe sleepers" flag.
+    FlagClearedOnWake,
+    /// Fences do nothing.
+    NoFence,
+    /// The "none asleep" flag is set without waking everybody.
+    ClearWithoutWakeAll,
+    /// The compare-exchange that releases a word does not compare.
+    ReleaseBySwap,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::NoBaton,
+        Self::BatonDroppedAfterAcquire,
+        Self::GateOnlySleep,
+        Self::FlagClearedOnWake,
+        Self::NoFence,
+        Self::ClearWithoutWakeAll,
+        Self::ReleaseBySwap,
+    ];
+}
+
+/// What one model run does: who is killed, before which of its steps, and what is broken.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Plan {
+    pub(super) victim: Option<usize>,
+    pub(super) kill_at: usize,
+    pub(super) fault: Option<Fault>,
+}
+
+// loom runs all threads of a model on one thread of the operating system, so these are shared by
+// them, and no model run sees another's.
+std::thread_local! {
+    static PLAN: Cell<Plan> = Cell::default();
+    static WAS_KILLED: Cell<bool> = const { Cell::new(false) };
+    static KERNEL: RefCell<Option<Rc<Kernel>>> = const { RefCell::new(None) };
+    static TRACE: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+}
+
+loom::thread_local! {
+    /// The process that the current loom thread runs, if any.
+    static THREAD: RefCell<Option<Rc<Thread>>> = RefCell::new(None);
+}
+
+/// One thread of one process.
+struct Thread {
+    /// Which sleeper it is, and which victim.
+    index: usize,
+    me: Identity,
+    steps: Cell<usize>,
+    killed: Cell<bool>,
+    armed: RefCell<Vec<*const AtomicU32>>,
+}
+
+/// What unwinds a killed process.
+pub(super) struct Killed;
+
+struct Kernel {
+    queue: Mutex<Queue>,
+    wake: Vec<Condvar>,
+    /// By process. Others read it without a lock, as they would poll a pidfd.
+    alive: Vec<AtomicBool>,
+}
+
+struct Queue {
+    sleepers: VecDeque<Sleeper>,
+    woken: [bool; MAX_THREADS],
+    dead: Vec<ProcessId>,
+}
+
+struct Sleeper {
+    thread: usize,
+    words: Vec<usize>,
+    watched: Option<ProcessId>,
+}
+
+fn kernel() -> Rc<Kernel> {
+    KERNEL.with_borrow(|kernel| kernel.clone()).expect("inside a model run")
+}
+
+fn thread() -> Option<Rc<Thread>> {
+    THREAD.with(|thread| thread.borrow().clone())
+}
+
+fn this_thread() -> Rc<Thread> {
+    thread().expect("inside `sim::process`")
+}
+
+/// Starts one execution of the model.
+pub(super) fn boot(plan: Plan, tracing: bool) {
+    PLAN.set(plan);
+    TRACE.set(tracing.then(Vec::new));
+    let kernel = Kernel {
+        queue: Mutex::new(Queue {
+            sleepers: VecDeque::new(),
+            woken: [false; MAX_THREADS],
+            dead: Vec::new(),
+        }),
+        wake: (0..MAX_THREADS).map(|_| Condvar::new()).collect(),
+        alive: (0..MAX_THREADS).map(|_| AtomicBool::new(true)).collect(),
+    };
+    KERNEL.set(Some(Rc::new(kernel)));
+}
+
+/// Ends it: loom's objects must not outlive their execution.
+pub(super) fn shut_down() {
+    KERNEL.set(None);
+}
+
+pub(super) fn take_was_killed() -> bool {
+    WAS_KILLED.replace(false)
+}
+
+pub(super) fn has_fault(fault: Fault) -> bool {
+    PLAN.get().fault == Some(fault)
+}
+
+pub(super) fn trace(line: impl FnOnce() -> String) {
+    TRACE.with_borrow_mut(|trace| {
+        if let Some(lines) = trace {
+            let who = thread().map_or(9, |thread| thread.index);
+            lines.push(std::format!("{who}: {}", line()));
+        }
+    });
+}
+
+pub(super) fn take_trace() -> Vec<String> {
+    TRACE.take().unwrap_or_default()
+}
+
+/// A step of the running process: it is killed here if the plan says so.
+pub fn step() {
+    let Some(thread) = thread() else { return };
+    assert!(!thread.killed.get(), "a killed process touched shared memory");
+    let plan = PLAN.get();
+    let step = thread.steps.replace(thread.steps.get() + 1);
+    if plan.victim == Some(thread.index) && plan.kill_at == step {
+        WAS_KILLED.set(true);
+        die();
+    }
+}
+
+/// Kills the running process.
+pub(super) fn die() -> ! {
+    let thread = this_thread();
+    trace(|| std::format!("KILLED before step {}", thread.steps.get()));
+    thread.killed.set(true);
+    std::panic::resume_unwind(std::boxed::Box::new(Killed));
+}
+
+/// Whether the running process has been killed: destructors do nothing then.
+pub fn killed() -> bool {
+    thread().is_some_and(|thread| thread.killed.get())
+}
+
+/// Makes the current loom thread run as thread `index` of process `process`.
+/// Returns what it ran as before.
+pub(super) fn enter(index: usize, process: usize, domain: u32) -> Running {
+    let pid = Pid::from_raw(1 + process as i32).expect("positive");
+    let me = Identity { id: ProcessId::model(pid), domain: Domain::from_bits(domain) };
+    let thread = Thread {
+        index,
+        me,
+        steps: Cell::new(0),
+        killed: Cell::new(false),
+        armed: RefCell::default(),
+    };
+    Running(THREAD.with(|slot| slot.replace(Some(Rc::new(thread)))))
+}
+
+/// Goes back to what the thread ran as before.
+pub(super) fn leave(outer: Running) {
+    THREAD.with(|slot| slot.replace(outer.0));
+}
+
+/// What a loom thread runs as.
+pub(super) struct Running(Option<Rc<Thread>>);
+
+/// What the kernel does when a process is killed, after its last step.
+pub(super) fn exit() {
+    let thread = this_thread();
+    let kernel = kernel();
+    // exit_mm comes first: the robust list, and in it the baton.
+    let newest = thread.armed.borrow().last().copied();
+    if let Some(gate) = newest {
+        // SAFETY: the scenario owns the gate until all its processes have ended.
+        let gate = unsafe { &*gate };
+        let owner = gate.kernel().load(Ordering::Relaxed) & 0x3fff_ffff;
+        trace(|| std::format!("exit: pending {gate:p}, owner {owner}"));
+        if owner == 0 {
+            kernel.wake(core::ptr::from_ref(gate).addr(), 1);
+        }
+    }
+    // Then the death becomes visible.
+    let process = thread.me.id;
+    kernel.alive[model_index(process)].store(false, Ordering::Release);
+    let mut queue = kernel.queue.lock().unwrap();
+    queue.dead.push(process);
+    trace(|| std::format!("exit: {process} is dead"));
+    queue.wake(&kernel, usize::MAX, |sleeper| sleeper.watched == Some(process));
+}
+
+fn model_index(process: ProcessId) -> usize {
+    process.pid().as_raw_nonzero().get() as usize - 1
+}
+
+pub fn current() -> Result<Identity, NoIdentity> {
+    thread().map(|thread| thread.me).ok_or(NoIdentity)
+}
+
+pub fn liveness(process: ProcessId) -> Liveness {
+    step();
+    let alive = kernel().alive[model_index(process)].load(Ordering::Acquire);
+    if alive { Liveness::Alive } else { Liveness::Dead }
+}
+
+/// As [`crate::futex::Entry`].
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a>(Word<'a>, u32);
+
+#[derive(Clone, Copy, Debug)]
+enum Word<'a> {
+    Whole(&'a AtomicU32),
+    LowHalf(&'a AtomicU64),
+}
+
+impl<'a> Entry<'a> {
+    pub fn new(word: &'a AtomicU32, expected: u32) -> Self {
+        Self(Word::Whole(word), expected)
+    }
+
+    pub fn low_half(word: &'a AtomicU64, expected: u64) -> Self {
+        Self(Word::LowHalf(word), expected as u32)
+    }
+
+    fn address(&self) -> usize {
+        match self.0 {
+            Word::Whole(word) => core::ptr::from_ref(word).addr(),
+            Word::LowHalf(word) => core::ptr::from_ref(word).addr(),
+        }
+    }
+
+    /// The kernel's look at the word, which may be out of date: its own lock orders it with
+    /// other calls into the kernel and with nothing else.
+    fn matches(&self) -> bool {
+        let found = match self.0 {
+            Word::Whole(word) => word.kernel().load(Ordering::Relaxed),
+            Word::LowHalf(word) => word.kernel().load(Ordering::Relaxed) as u32,
+        };
+        found == self.1
+    }
+}
+
+pub fn sleep(entries: &[Entry<'_>], watched: Option<ProcessId>, _slice: Deadline) -> Result<Wake> {
+    step();
+    let gate_only = has_fault(Fault::GateOnlySleep);
+    let entries = if gate_only { &entries[..1] } else { entries };
+    let watched = watched.filter(|_| !gate_only);
+    let (thread, kernel) = (this_thread(), kernel());
+    let mut queue = kernel.queue.lock().unwrap();
+    if watched.is_some_and(|watched| queue.dead.contains(&watched)) {
+        return Ok(Wake::TimedOut);
+    }
+    if !entries.iter().all(Entry::matches) {
+        trace(|| "not asleep: a word has changed".into());
+        return Ok(Wake::Changed);
+    }
+    trace(|| "asleep".into());
+    queue.woken[thread.index] = false;
+    let words = entries.iter().map(Entry::address).collect();
+    queue.sleepers.push_back(Sleeper { thread: thread.index, words, watched });
+    while !queue.woken[thread.index] {
+        queue = kernel.wake[thread.index].wait(queue).unwrap();
+    }
+    drop(queue);
+    trace(|| "awake".into());
+    // A woken thread can be killed before it runs.
+    step();
+    Ok(Wake::Woken)
+}
+
+impl Queue {
+    fn wake(&mut self, kernel: &Kernel, count: usize, which: impl Fn(&Sleeper) -> bool) -> usize {
+        let mut woken = 0;
+        while woken < count {
+            let Some(at) = self.sleepers.iter().position(&which) else { break };
+            let sleeper = self.sleepers.remove(at).expect("a position in the queue");
+            self.woken[sleeper.thread] = true;
+            kernel.wake[sleeper.thread].notify_one();
+            woken += 1;
+        }
+        woken
+    }
+}
+
+impl Kernel {
+    fn wake(&self, address: usize, count: usize) -> usize {
+        let mut queue = self.queue.lock().unwrap();
+        let woken = queue.wake(self, count, |sleeper| sleeper.words.contains(&address));
+        trace(|| std::format!("wakes {woken} of {address:#x}"));
+        woken
+    }
+}
+
+pub fn wake(word: &AtomicU32, count: u32) -> usize {
+    step();
+    if has_fault(Fault::FlagClearedOnWake) {
+        word.fetch_or(1 << 31, Ordering::Relaxed);
+    }
+    kernel().wake(core::ptr::from_ref(word).addr(), count as usize)
+}
+
+pub fn set_top_bit_and_wake_all(word: &AtomicU32) -> usize {
+    step();
+    let (kernel, address) = (kernel(), core::ptr::from_ref(word).addr());
+    let mut queue = kernel.queue.lock().unwrap();
+    word.kernel().fetch_or(1 << 31, Ordering::AcqRel);
+    let count = if has_fault(Fault::ClearWithoutWakeAll) { 0 } else { usize::MAX };
+    let woken = queue.wake(&kernel, count, |sleeper| sleeper.words.contains(&address));
+    trace(|| std::format!("clears the gate and wakes {woken} of {address:#x}"));
+    woken
+}
+
+/// As [`crate::baton::arm`].
+///
+/// # Safety
+///
+/// As there; the scenario owns the gate.
+pub unsafe fn arm(gate: &AtomicU32, _me: ProcessId) {
+    step();
+    if !has_fault(Fault::NoBaton) {
+        this_thread().armed.borrow_mut().push(gate);
+    }
+}
+
+pub fn disarm(gate: &AtomicU32) {
+    step();
+    let thread = this_thread();
+    let mut armed = thread.armed.borrow_mut();
+    if let Some(at) = armed.iter().rposition(|&armed| core::ptr::eq(armed, gate)) {
+        armed.remove(at);
+    }
+}
+
+pub fn is_armed(gate: &AtomicU32) -> bool {
+    this_thread().armed.borrow().iter().any(|&armed| core::ptr::eq(armed, gate))
+}
+
+/// The scenario holds what it wanted: the point at which [`Fault::BatonDroppedAfterAcquire`] acts.
+pub(super) fn acquired() {
+    if has_fault(Fault::BatonDroppedAfterAcquire) {
+        this_thread().armed.borrow_mut().clear();
+    }
+}

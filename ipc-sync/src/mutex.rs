@@ -1,0 +1,446 @@
+//! [`Mutex`]: mutual exclusion between processes, whose holder may be killed.
+//!
+//! The protocol, with a table of what a death leaves at each step, is in `raw/mutex.rs`.
+//!
+//! # Safety
+//!
+//! The value is reached only through a guard, and a guard exists only while the owner word names this process and
+//! no other thread of it has one. The value is [`Shareable`]: whatever a dead owner
+//! left of it is a valid value.
+#![expect(unsafe_code, reason = "a guard hands out references to what the lock guards")]
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
+use core::time::Duration;
+
+use ipc_core::clock::Deadline;
+use ipc_core::identity::{NoIdentity, ProcessId};
+use ipc_core::primitive::{UnsafeCell, killed, panicking};
+use ipc_core::{Errno, Shareable};
+
+use crate::raw::mutex::{Found, RawMutex, Refused, Until};
+
+/// A lock that several processes share, and that survives the death of any of them.
+///
+/// It lies in memory that the processes map, be it a region of `ipc-shm` or any other `MAP_SHARED` mapping,
+/// and it works in a plain `static` between threads too. It needs no table, no attach call and
+/// no initialisation: zeroed memory is a free lock around a zeroed value. It takes 16 bytes.
+///
+/// Uncontended, [`lock`](Self::lock) and the guard's drop are one compare-exchange each and no
+/// system call.
+///
+/// # When the owner dies
+///
+/// The next process that gets the lock is told: it gets [`LockError::Recovered`], whose guard lets
+/// it repair the value. A waiter gets there at most 200 ms after the kernel reports the death, mostly
+/// within 5 ms. Ownership is the *process's*: a thread that ends while it holds the lock, or
+/// an `exec`, leaves it held until the process ends. A process that is stopped is alive and keeps
+/// the lock. See [`owner`](Self::owner) for who it is.
+///
+/// Processes in different pid namespaces exclude each other as usual, but cannot judge each
+/// other's life: once two namespaces have met at a lock, a dead owner's lock stays held, and only
+/// [`break_lock`](Self::break_lock) frees it.
+///
+/// # What it does not do
+///
+/// It is not fair, and it is not recursive: locking it twice in one thread is
+/// [`LockError::Deadlock`] where that can be known (a lock made by [`in_region`](Self::in_region))
+/// and waits for ever where not. It trusts those who map it: a process that can write to the memory can
+/// unlock it. In memory shared with somebody you do not trust, do not use it.
+///
+/// # Examples
+///
+/// ```
+/// use ipc_sync::{LockError, Mutex};
+///
+/// static TOTAL: Mutex<u64> = Mutex::new(0);
+///
+/// match TOTAL.lock() {
+///     Ok(mut total) => *total += 1,
+///     // The last owner died: put the value right, then say so.
+///     Err(LockError::Recovered(mut total)) => {
+///         *total = 0;
+///         total.mark_consistent();
+///     }
+///     Err(error) => panic!("{error}"),
+/// }
+/// ```
+#[repr(C)]
+pub struct Mutex<T: Shareable> {
+    raw: RawMutex,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the raw lock lets one thread at a time reach the value, and hands it from one to the next.
+unsafe impl<T: Shareable + Send> Sync for Mutex<T> {}
+// SAFETY: three words of which every pattern is a state, then a shareable value; zeroed memory is a free lock.
+unsafe impl<T: Shareable + Send> Shareable for Mutex<T> {}
+
+static_assertions::assert_impl_all!(Mutex<u64>: Send, Sync, Shareable);
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Mutex<()>>() == 16 && size_of::<Mutex<u64>>() == 24);
+
+impl<T: Shareable> Mutex<T> {
+    ipc_core::const_unless_loom! {
+        /// A free lock around `value`.
+        ///
+        /// A waiter notices the death of the owner at the end of a slice, at most 100 ms
+        /// later. [`in_region`](Self::in_region) makes a lock whose waiters notice it at once.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// static LOCK: ipc_sync::Mutex<u32> = ipc_sync::Mutex::new(7);
+        /// assert_eq!(*LOCK.lock().unwrap(), 7);
+        /// ```
+        #[must_use]
+        pub fn new(value: T) -> Self {
+            Self { raw: RawMutex::new(false), value: UnsafeCell::new(value) }
+        }
+    }
+
+    ipc_core::const_unless_loom! {
+        /// A free lock around `value`, for memory that stays mapped: the kernel is told its
+        /// address while it is held, and wakes a waiter when the holder dies.
+        ///
+        /// # Safety
+        ///
+        /// Wherever the lock is placed: for as long as any thread has locked it and not unlocked
+        /// it, forgotten guards included, its memory is not used for anything else. A region of `ipc-shm` sees to that.
+        /// A lock in a `static` satisfies it; one on a stack or on the heap does not.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// // SAFETY: a static is there for ever.
+        /// static LOCK: ipc_sync::Mutex<u32> = unsafe { ipc_sync::Mutex::in_region(7) };
+        /// let held = LOCK.lock().unwrap();
+        /// assert!(matches!(LOCK.lock(), Err(ipc_sync::LockError::Deadlock)));
+        /// # drop(held);
+        /// ```
+        #[must_use]
+        pub unsafe fn in_region(value: T) -> Self {
+            Self { raw: RawMutex::new(true), value: UnsafeCell::new(value) }
+        }
+    }
+
+    /// Waits until the lock is free or its owner is dead, and takes it.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::Recovered`] *has* the lock. Otherwise [`Unrecoverable`](LockError::Unrecoverable),
+    /// [`Deadlock`](LockError::Deadlock), [`Corrupt`](LockError::Corrupt),
+    /// [`NoIdentity`](LockError::NoIdentity) or [`Os`](LockError::Os).
+    #[inline]
+    pub fn lock(&self) -> Result<MutexGuard<'_, T>, LockError<'_, T>> {
+        self.lock_until(Until::Forever)
+    }
+
+    /// Takes the lock if it is free or its owner is dead, without waiting.
+    ///
+    /// When the lock is held, this asks the kernel whether its owner lives (about 5 µs), so
+    /// that a program that only ever tries gets the lock of a dead owner too.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::WouldBlock`] if a live process holds the lock, else as [`lock`](Self::lock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_sync::{LockError, Mutex};
+    ///
+    /// static LOCK: Mutex<u32> = Mutex::new(0);
+    /// let held = LOCK.try_lock()?;
+    /// assert!(matches!(LOCK.try_lock(), Err(LockError::WouldBlock)));
+    /// # drop(held);
+    /// # Ok::<(), LockError<'static, u32>>(())
+    /// ```
+    #[inline]
+    pub fn try_lock(&self) -> Result<MutexGuard<'_, T>, LockError<'_, T>> {
+        self.lock_until(Until::Now)
+    }
+
+    /// As [`lock`](Self::lock), for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::TimedOut`] when the time is over, else as [`lock`](Self::lock). A time-out of
+    /// zero is over at once; signals do not lengthen or shorten it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ipc_sync::{LockError, Mutex};
+    ///
+    /// static LOCK: Mutex<u32> = Mutex::new(0);
+    /// let held = LOCK.lock()?;
+    /// let again = LOCK.lock_timeout(Duration::from_millis(1));
+    /// assert!(matches!(again, Err(LockError::TimedOut)));
+    /// # drop(held);
+    /// # Ok::<(), LockError<'static, u32>>(())
+    /// ```
+    pub fn lock_timeout(&self, timeout: Duration) -> Result<MutexGuard<'_, T>, LockError<'_, T>> {
+        self.lock_deadline(Deadline::after(timeout))
+    }
+
+    /// As [`lock`](Self::lock), until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`lock_timeout`](Self::lock_timeout).
+    pub fn lock_deadline(&self, deadline: Deadline) -> Result<MutexGuard<'_, T>, LockError<'_, T>> {
+        self.lock_until(Until::Deadline(deadline))
+    }
+
+    /// The process that holds the lock at this moment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_core::identity::ProcessId;
+    ///
+    /// static LOCK: ipc_sync::Mutex<u32> = ipc_sync::Mutex::new(0);
+    /// assert_eq!(LOCK.owner(), None);
+    /// let held = LOCK.lock().unwrap();
+    /// assert_eq!(LOCK.owner(), ProcessId::current().ok());
+    /// # drop(held);
+    /// ```
+    #[must_use]
+    pub fn owner(&self) -> Option<ProcessId> {
+        self.raw.owner()
+    }
+
+    /// Takes the lock away from its owner and leaves it free and inconsistent. For operators, to
+    /// free a lock whose owner has died in another pid namespace, or one that was made unrecoverable.
+    ///
+    /// # Safety
+    ///
+    /// The owner is dead, or will never again touch the value or drop its guard's references.
+    pub unsafe fn break_lock(&self) {
+        self.raw.break_lock();
+    }
+
+    /// The value, without locking: nobody else can have the lock.
+    pub fn into_inner(self) -> T {
+        self.value.into_inner()
+    }
+
+    #[inline]
+    fn lock_until(&self, until: Until) -> Result<MutexGuard<'_, T>, LockError<'_, T>> {
+        let guard = |found| MutexGuard { mutex: self, found, not_send: PhantomData };
+        match self.raw.lock(until) {
+            Ok(Found::Consistent) => Ok(guard(Found::Consistent)),
+            Ok(found) => Err(LockError::Recovered(Recovered(guard(found)))),
+            Err(refused) => Err(refused.into()),
+        }
+    }
+}
+
+impl<T: Shareable + Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+impl<T: Shareable> fmt::Debug for Mutex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mutex").field("owner", &self.owner()).finish_non_exhaustive()
+    }
+}
+
+/// The lock, held. Dropping it releases the lock.
+///
+/// Dropped while its thread panics, it leaves the value inconsistent: the next owner gets
+/// [`LockError::Recovered`]. In a forked child, a copy of a guard releases nothing.
+#[must_use = "the lock is released when the guard is dropped"]
+pub struct MutexGuard<'a, T: Shareable> {
+    mutex: &'a Mutex<T>,
+    found: Found,
+    /// The baton of a lock belongs to the thread that took it.
+    not_send: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared guard gives out no more than `&T`.
+unsafe impl<T: Shareable> Sync for MutexGuard<'_, T> {}
+
+static_assertions::assert_impl_all!(MutexGuard<'static, u64>: Sync);
+static_assertions::assert_not_impl_any!(MutexGuard<'static, u64>: Send);
+
+impl<T: Shareable> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the guard holds the lock, so nobody writes to the value.
+        self.mutex.value.with(|value| unsafe { &*value })
+    }
+}
+
+impl<T: Shareable> DerefMut for MutexGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the guard holds the lock and is borrowed alone, so nobody else reaches the value.
+        self.mutex.value.with_mut(|value| unsafe { &mut *value })
+    }
+}
+
+impl<T: Shareable> Drop for MutexGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if killed() {
+            return;
+        }
+        let left = if panicking() { Found::Inconsistent } else { self.found };
+        // A copy of a guard in a forked child is not the owner; there is nothing for it to release.
+        self.mutex.raw.unlock(self.found, left);
+    }
+}
+
+impl<T: Shareable + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+/// The lock, held, over a value that its last owner left in an unknown state.
+///
+/// Repair the value through this, then call [`mark_consistent`](Self::mark_consistent). Dropped
+/// without that, the lock is released and the next owner is told as well. If the value cannot be repaired, say so by
+/// [`poison`](Self::poison).
+#[must_use = "the lock is released when the guard is dropped"]
+pub struct Recovered<'a, T: Shareable>(MutexGuard<'a, T>);
+
+static_assertions::assert_not_impl_any!(Recovered<'static, u64>: Send);
+
+impl<'a, T: Shareable> Recovered<'a, T> {
+    /// Says that the value is in order again, and goes on holding the lock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_sync::{LockError, Mutex};
+    ///
+    /// static LOCK: Mutex<u32> = Mutex::new(7);
+    /// std::thread::spawn(|| {
+    ///     let _held = LOCK.lock();
+    ///     panic!("in the middle of a change");
+    /// })
+    /// .join()
+    /// .unwrap_err();
+    ///
+    /// let Err(LockError::Recovered(mut value)) = LOCK.lock() else { panic!("not told") };
+    /// *value = 0;
+    /// drop(value.mark_consistent());
+    /// assert_eq!(*LOCK.lock().unwrap(), 0);
+    /// ```
+    pub fn mark_consistent(mut self) -> MutexGuard<'a, T> {
+        let Self(guard) = &mut self;
+        if guard.mutex.raw.mark_consistent() {
+            guard.found = Found::Consistent;
+        }
+        self.0
+    }
+
+    /// Says that nobody can ever repair the value. Everybody who waits for the lock, now or later, gets
+    /// [`LockError::Unrecoverable`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_sync::{LockError, Mutex};
+    ///
+    /// static LOCK: Mutex<u32> = Mutex::new(7);
+    /// # std::thread::spawn(|| { let _held = LOCK.lock(); panic!() }).join().unwrap_err();
+    /// // .. after the death of an owner:
+    /// let Err(LockError::Recovered(value)) = LOCK.lock() else { panic!("not told") };
+    /// value.poison();
+    /// assert!(matches!(LOCK.lock(), Err(LockError::Unrecoverable)));
+    /// ```
+    pub fn poison(self) {
+        self.0.mutex.raw.poison();
+        core::mem::forget(self);
+    }
+}
+
+impl<T: Shareable> Deref for Recovered<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Shareable> DerefMut for Recovered<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+impl<T: Shareable> fmt::Debug for Recovered<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Recovered(..)")
+    }
+}
+
+/// Why [`Mutex::lock`] and its kin did not return a plain guard.
+#[non_exhaustive]
+pub enum LockError<'a, T: Shareable> {
+    /// The lock *is* held now, but its last owner died or panicked while it had it.
+    Recovered(Recovered<'a, T>),
+    /// An owner has [given up](Recovered::poison) the value.
+    Unrecoverable,
+    /// A live process holds the lock ([`Mutex::try_lock`]).
+    WouldBlock,
+    /// The time is over ([`Mutex::lock_timeout`], [`Mutex::lock_deadline`]).
+    TimedOut,
+    /// The calling thread holds the lock already.
+    Deadlock,
+    /// The owner word is one that no process can have: something else has written to it.
+    Corrupt,
+    /// This process has no identity by which others could tell its death.
+    NoIdentity(NoIdentity),
+    /// The kernel refused to let the thread sleep.
+    Os(Errno),
+}
+
+static_assertions::assert_not_impl_any!(LockError<'static, u64>: Send);
+
+impl<T: Shareable> From<Refused> for LockError<'_, T> {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Unrecoverable => Self::Unrecoverable,
+            Refused::WouldBlock => Self::WouldBlock,
+            Refused::TimedOut => Self::TimedOut,
+            Refused::Deadlock => Self::Deadlock,
+            Refused::Corrupt => Self::Corrupt,
+            Refused::NoIdentity => Self::NoIdentity(NoIdentity),
+            Refused::Os(errno) => Self::Os(errno),
+        }
+    }
+}
+
+impl<T: Shareable> fmt::Debug for LockError<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LockError({self})")
+    }
+}
+
+impl<T: Shareable> fmt::Display for LockError<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Recovered(_) => f.write_str("the last owner died while it held the lock"),
+            Self::Unrecoverable => f.write_str("the value was given up by an owner of the lock"),
+            Self::WouldBlock => f.write_str("a live process holds the lock"),
+            Self::TimedOut => f.write_str("timed out waiting for the lock"),
+            Self::Deadlock => f.write_str("this thread holds the lock already"),
+            Self::Corrupt => f.write_str("the lock's owner word is not one of ours"),
+            Self::NoIdentity(error) => error.fmt(f),
+            Self::Os(errno) => write!(f, "the kernel refused to wait: {errno}"),
+        }
+    }
+}
+
+impl<T: Shareable> core::error::Error for LockError<'_, T> {}

@@ -1,0 +1,119 @@
+//! The gate: the one word on which the waiters of a lock sleep.
+//!
+//! ```text
+//!  31         30 ............................................ 0
+//! +----------+-------------------------------------------------+
+//! | none     | always 0                                        |
+//! +----------+-------------------------------------------------+
+//!   0: somebody may be asleep (and so for zeroed memory)   1: surely nobody is
+//! ```
+//!
+//! A flag "there are waiters" in front of a sleep is where robust locks lose wake-ups: whoever
+//! clears it may be killed before the wake, or may clear it while a second waiter sleeps. Here
+//! one thing holds whoever is killed where: **asleep implies that the gate is 0**. A sleeper sets it to 0 and lets
+//! the kernel compare it as it falls asleep. Only one operation sets "none": the kernel's own, which
+//! wakes everybody in the same step. A wake of one leaves the gate at 0, so that it costs
+//! another look later and never a waiter.
+//!
+//! The low 30 bits are always 0, so a robust-futex list that points here ("the death baton") makes
+//! the kernel wake one sleeper when the thread that points dies, and write nothing.
+//!
+//! | killed | leaves | seen by |
+//! |---|---|---|
+//! | before the gate is set to 0 | nothing | – |
+//! | after it, before or in the sleep | a gate at 0 and nobody asleep | the next wake: one futile system call |
+//! | woken, before it does anything | its wake is spent | the kernel wakes the next by the baton |
+//! | a waker, before its wake | sleepers, gate 0 | the baton; without it the sleepers' slices |
+//! | a waker, between its two calls | as before the second | the next waker, or the baton |
+//!
+//! The inverted flag and the atomic "set and wake all" are this project's own; keeping the flag
+//! across a wake of one is what Linux 7.2 does for robust futexes in the kernel.
+
+use ipc_core::Result;
+use ipc_core::clock::Deadline;
+use ipc_core::identity::ProcessId;
+use ipc_core::primitive::futex::{self, Entry, Wake};
+use ipc_core::primitive::{AtomicU32, Ordering, baton, fence_after_rmw};
+
+/// Somebody may be asleep. Also what zeroed memory says.
+const MAYBE: u32 = 0;
+/// Nobody is asleep.
+const NONE: u32 = 1 << 31;
+
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct Gate(AtomicU32);
+
+impl Gate {
+    ipc_core::const_unless_loom! {
+        pub(crate) fn new() -> Self {
+            Self(AtomicU32::new(NONE))
+        }
+    }
+
+    /// Sleeps while `state` has the value that the caller saw, until woken or `slice` ends.
+    ///
+    /// `state` must be the word whose change lets the caller proceed, and `watched` the process
+    /// whose death does. The caller has armed the gate, and looks again whatever the answer.
+    #[cold]
+    pub(crate) fn park(
+        &self,
+        state: Entry<'_>,
+        watched: Option<ProcessId>,
+        slice: Deadline,
+    ) -> Result<Wake> {
+        // SYNC: asleep or seen. Either the waker, who has changed the state before it looks at the
+        // gate, sees this 0; or the kernel sees the changed state and does not let us sleep.
+        self.0.swap(MAYBE, Ordering::SeqCst);
+        fence_after_rmw();
+        futex::sleep(&[Entry::new(&self.0, MAYBE), state], watched, slice)
+    }
+
+    /// Wakes one sleeper, if there may be one. The caller has just changed the state by a
+    /// read-modify-write operation.
+    #[inline]
+    pub(crate) fn wake_one(&self) {
+        // SYNC: asleep or seen, see `park`.
+        fence_after_rmw();
+        if self.0.load(Ordering::Relaxed) != NONE {
+            self.wake_one_contended();
+        }
+    }
+
+    #[cold]
+    fn wake_one_contended(&self) {
+        if futex::wake(&self.0, 1) == 0 {
+            futex::set_top_bit_and_wake_all(&self.0);
+        }
+    }
+
+    /// Wakes all sleepers, if there may be any. Otherwise as [`wake_one`](Self::wake_one).
+    pub(crate) fn wake_all(&self) {
+        fence_after_rmw();
+        if self.0.load(Ordering::Relaxed) != NONE {
+            futex::set_top_bit_and_wake_all(&self.0);
+        }
+    }
+
+    /// Has the kernel wake one sleeper if this thread dies.
+    ///
+    /// # Safety
+    ///
+    /// The gate lies in memory that stays mapped, or reserved, until [`disarm`](Self::disarm).
+    #[inline]
+    #[expect(unsafe_code, reason = "hands the caller's promise on")]
+    pub(crate) unsafe fn arm(&self, me: ProcessId) {
+        // SAFETY: the caller's promise; the low 30 bits of a gate are never anything but 0.
+        unsafe { baton::arm(&self.0, me) };
+    }
+
+    #[inline]
+    pub(crate) fn disarm(&self) {
+        baton::disarm(&self.0);
+    }
+
+    /// Whether this thread has armed the gate.
+    pub(crate) fn is_armed(&self) -> bool {
+        baton::is_armed(&self.0)
+    }
+}

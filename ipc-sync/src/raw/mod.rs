@@ -1,0 +1,5 @@
+//! What the locks are made of: words without data, handles or lifetimes.
+
+pub(crate) mod gate;
+pub(crate) mod mutex;
+mod patience;

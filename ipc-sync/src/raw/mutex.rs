@@ -1,0 +1,301 @@
+//! The words of a mutex, and the protocol on them.
+//!
+//! # The owner word
+//!
+//! ```text
+//!  63   62 ............................. 22   21 ............ 0
+//! +---+--------------------------------------+------------------+
+//! | D | incarnation                          | pid              |
+//! +---+--------------------------------------+------------------+
+//!   0                 0                                0           free
+//!   1                 0                                0           free, but what it guards is inconsistent
+//!   D           the owner's `ProcessId`                            held
+//!   1       only bit 62 set                            0           unrecoverable, for ever
+//! ```
+//!
+//! The claim names its owner in the same compare-exchange that makes it, and the release is a compare-exchange
+//! from *me*. So nobody can hold the lock without being named, a survivor can take it over from
+//! a dead owner in one step, and a forked child that drops a copy of its parent's guard changes
+//! nothing. The low half of a held word is never 0, so it always differs from that of a free one.
+//!
+//! # Who may do what
+//!
+//! | word | who | may |
+//! |---|---|---|
+//! | free | anybody | claim it, D kept |
+//! | held | its owner | release it, set or clear D, make it unrecoverable |
+//! | held | others of the owner's domain, once the kernel says that the owner is dead | claim it with D set |
+//! | unrecoverable | anybody | fail |
+//!
+//! # What a death leaves behind
+//!
+//! The baton is armed before the claim and disarmed after the wake, so at every row a death makes the kernel wake
+//! one sleeper; where there is no baton the sleepers' slices end within 100 ms.
+//!
+//! | killed | word | then |
+//! |---|---|---|
+//! | before the claim | unchanged | nothing to do |
+//! | after the claim, before the release | held by the dead | a waiter looks, finds it dead, claims it: `Recovered` |
+//! | after the release, before the wake | free | one sleeper is woken by the kernel |
+//! | after the wake | free | nothing to do |
+//! | asleep | unchanged | nothing to do |
+//! | woken, before its claim | free, or somebody barged in | its wake goes on to the next sleeper |
+//! | after a take-over, before the repair | held by the dead, D | the next owner is told again |
+//! | between two domains | domain cell mixed | nobody steals any more; the lock stays with the dead |
+//!
+//! Locking is not fair: a running thread may take the lock before one that was woken for it.
+
+use ipc_core::Errno;
+use ipc_core::clock::Deadline;
+use ipc_core::identity::{DomainCell, Identity, Liveness, NoIdentity, ProcessId};
+use ipc_core::primitive::futex::{Entry, Wake};
+use ipc_core::primitive::{AtomicU64, Ordering, identity};
+
+use super::gate::Gate;
+use super::patience::{Slices, spin_until};
+
+/// Nobody holds the lock. Zeroed memory is a free lock.
+const FREE: u64 = 0;
+/// What the lock guards may be half changed: its last owner died or panicked, and nobody has repaired it.
+const INCONSISTENT: u64 = ProcessId::FREE_BIT;
+/// An owner has said that it cannot be repaired. No process id has a pid of 0.
+const UNRECOVERABLE: u64 = INCONSISTENT | 1 << 62;
+
+/// 16 bytes; every pattern of them is some state.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct RawMutex {
+    owner: AtomicU64,
+    gate: Gate,
+    domain: DomainCell,
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<RawMutex>() == 16 && align_of::<RawMutex>() == 8);
+
+/// How the lock was found when it was claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Consistent,
+    Inconsistent,
+}
+
+/// Why the lock was not claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Unrecoverable,
+    WouldBlock,
+    TimedOut,
+    Deadlock,
+    Corrupt,
+    NoIdentity,
+    Os(Errno),
+}
+
+impl From<NoIdentity> for Refused {
+    fn from(_: NoIdentity) -> Self {
+        Self::NoIdentity
+    }
+}
+
+/// How long a caller is willing to wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Until {
+    Now,
+    Deadline(Deadline),
+    Forever,
+}
+
+/// What an owner word says.
+enum State {
+    Free,
+    Held(ProcessId),
+    Unrecoverable,
+    Corrupt,
+}
+
+fn state(word: u64) -> State {
+    match word {
+        FREE | INCONSISTENT => State::Free,
+        UNRECOVERABLE => State::Unrecoverable,
+        _ => ProcessId::from_bits(word & !INCONSISTENT).map_or(State::Corrupt, State::Held),
+    }
+}
+
+fn found(word: u64) -> Found {
+    if word & INCONSISTENT == 0 { Found::Consistent } else { Found::Inconsistent }
+}
+
+impl RawMutex {
+    ipc_core::const_unless_loom! {
+        /// A free lock. `resident`: it lies in a mapping that is not given back while a gate in it is armed.
+        pub(crate) fn new(resident: bool) -> Self {
+            Self { owner: AtomicU64::new(FREE), gate: Gate::new(), domain: DomainCell::new(resident) }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self, until: Until) -> Result<Found, Refused> {
+        let me = identity::current()?;
+        self.arm(self.domain.admit(me.domain).is_resident(), me);
+        // SYNC: what the lock guards (Release in `unlock`). Also Release, so that whoever reads
+        // this claim finds our admission in the domain cell.
+        let claim = (Ordering::AcqRel, Ordering::Acquire);
+        match self.owner.compare_exchange(FREE, me.id.to_bits(), claim.0, claim.1) {
+            Ok(_) => Ok(Found::Consistent),
+            Err(seen) => {
+                let result = self.lock_contended(me, seen, until);
+                if result.is_err() {
+                    self.disarm();
+                }
+                result
+            }
+        }
+    }
+
+    #[cold]
+    fn lock_contended(&self, me: Identity, mut seen: u64, until: Until) -> Result<Found, Refused> {
+        let mut slices = Slices::new();
+        let mut must_look = matches!(until, Until::Now);
+        loop {
+            let owner = match state(seen) {
+                State::Free => match self.claim(seen, me.id.to_bits() | (seen & INCONSISTENT)) {
+                    Ok(()) => return Ok(found(seen)),
+                    Err(word) => {
+                        seen = word;
+                        continue;
+                    }
+                },
+                State::Held(owner) => owner,
+                State::Unrecoverable => return Err(Refused::Unrecoverable),
+                State::Corrupt => return Err(Refused::Corrupt),
+            };
+            if owner == me.id && self.is_held_by_this_thread(me) {
+                return Err(Refused::Deadlock);
+            }
+            if core::mem::take(&mut must_look) && self.is_dead(owner, me) {
+                match self.claim(seen, me.id.to_bits() | INCONSISTENT) {
+                    Ok(()) => return Ok(Found::Inconsistent),
+                    Err(word) => {
+                        seen = word;
+                        continue;
+                    }
+                }
+            }
+            let deadline = match until {
+                Until::Now => return Err(Refused::WouldBlock),
+                Until::Deadline(deadline) if deadline.has_passed() => {
+                    // A wake-up that was meant for whoever sleeps longest may have come to us.
+                    self.gate.wake_one();
+                    return Err(Refused::TimedOut);
+                }
+                Until::Deadline(deadline) => Some(deadline),
+                Until::Forever => None,
+            };
+            if !spin_until(|| self.owner.load(Ordering::Relaxed) != seen) {
+                let state = Entry::low_half(&self.owner, seen);
+                match self.gate.park(state, Some(owner), slices.end(deadline)) {
+                    Ok(Wake::Woken) => slices.shorten(),
+                    Ok(Wake::Changed | Wake::Interrupted) => {}
+                    Ok(Wake::TimedOut) => {
+                        slices.lengthen();
+                        must_look = true;
+                    }
+                    Err(errno) => return Err(Refused::Os(errno)),
+                }
+            }
+            // Acquire: the owner's admission to the domain comes with its claim.
+            seen = self.owner.load(Ordering::Acquire);
+        }
+    }
+
+    fn claim(&self, seen: u64, mine: u64) -> Result<(), u64> {
+        // SYNC: as in `lock`.
+        let orders = (Ordering::AcqRel, Ordering::Acquire);
+        self.owner.compare_exchange(seen, mine, orders.0, orders.1).map(drop)
+    }
+
+    /// Whether the kernel says that `owner` is dead. What is not known is not death.
+    fn is_dead(&self, owner: ProcessId, me: Identity) -> bool {
+        owner != me.id
+            && self.domain.judges(me.domain)
+            && identity::liveness(owner) == Liveness::Dead
+    }
+
+    /// Whether this very thread holds the lock, where that can be known.
+    fn is_held_by_this_thread(&self, me: Identity) -> bool {
+        let resident = self.domain.is_resident();
+        // Armed once by this attempt, and once more by an earlier one that succeeded.
+        self.disarm();
+        let held = resident && self.gate.is_armed();
+        self.arm(resident, me);
+        held
+    }
+
+    /// Releases the lock, which this process holds as `held`, and leaves it as `left`.
+    ///
+    /// `false`: the word was not ours, and nothing was changed.
+    #[inline]
+    pub(crate) fn unlock(&self, held: Found, left: Found) -> bool {
+        let Ok(me) = identity::current() else { return false };
+        let bits = |found| if found == Found::Consistent { FREE } else { INCONSISTENT };
+        let released = self.replace(me.id.to_bits() | bits(held), bits(left));
+        if released {
+            self.gate.wake_one();
+        }
+        self.disarm();
+        released
+    }
+
+    /// The owner has repaired what the lock guards.
+    pub(crate) fn mark_consistent(&self) -> bool {
+        let Ok(me) = identity::current() else { return false };
+        self.replace(me.id.to_bits() | INCONSISTENT, me.id.to_bits())
+    }
+
+    /// The owner says that nobody ever can. Releases the lock.
+    pub(crate) fn poison(&self) -> bool {
+        let Ok(me) = identity::current() else { return false };
+        let poisoned = self.replace(me.id.to_bits() | INCONSISTENT, UNRECOVERABLE);
+        self.gate.wake_all();
+        self.disarm();
+        poisoned
+    }
+
+    /// Takes the lock away from whoever holds it.
+    pub(crate) fn break_lock(&self) {
+        // Acquire: what the owner wrote so far is what the next one finds.
+        self.owner.swap(INCONSISTENT, Ordering::AcqRel);
+        self.gate.wake_all();
+    }
+
+    pub(crate) fn owner(&self) -> Option<ProcessId> {
+        match state(self.owner.load(Ordering::Relaxed)) {
+            State::Held(owner) => Some(owner),
+            State::Free | State::Unrecoverable | State::Corrupt => None,
+        }
+    }
+
+    /// A change of a word that only its owner may change.
+    #[inline]
+    fn replace(&self, from: u64, to: u64) -> bool {
+        // SYNC: what the lock guards (Acquire in `lock`).
+        self.owner.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed).is_ok()
+    }
+
+    #[inline]
+    #[expect(unsafe_code, reason = "the promise was made to the constructor")]
+    fn arm(&self, resident: bool, me: Identity) {
+        if resident {
+            // SAFETY: whoever made the lock resident promised that its mapping stays while the gate is armed.
+            unsafe { self.gate.arm(me.id) };
+        }
+    }
+
+    #[inline]
+    fn disarm(&self) {
+        if self.domain.is_resident() {
+            self.gate.disarm();
+        }
+    }
+}
