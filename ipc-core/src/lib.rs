@@ -6,6 +6,8 @@ compile_error!("ipc-core is for Linux: it is built on futex, pidfd and memfd");
 #[cfg(not(target_has_atomic = "64"))]
 compile_error!("ipc-core needs 64-bit atomics: a lock names its owner in one 64-bit word");
 
+#[cfg(loom)]
+extern crate alloc;
 #[cfg(any(feature = "std", test, loom))]
 extern crate std;
 

@@ -192,7 +192,7 @@ pub(super) fn is_armed_in(addresses: &Range<usize>, me: ProcessId) -> bool {
     gates.any(|gate| addresses.contains(&gate.load(Ordering::Relaxed).addr()))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 impl Record {
     /// The address that the kernel would wake now.
     pub(super) fn pending(&self) -> *const AtomicU32 {

@@ -15,6 +15,8 @@
 //! What remains: a child that is killed inside the barrier, and whose process id another thread's
 //! fork of this process receives within these microseconds, cannot be told from that other child.
 
+use core::time::Duration;
+
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::net::{
@@ -25,10 +27,15 @@ use rustix::process::{
     Pid, PidfdFlags, WaitId, WaitIdOptions, WaitOptions, getpid, pidfd_open, waitid, waitpid,
 };
 
+use crate::clock::Deadline;
 use crate::{Errno, Result};
 
 /// The only message that is ever sent.
 const GO: [u8; 1] = *b"g";
+
+/// How long a process may take from closing its files to its end: the kernel's work of microseconds,
+/// with room for a loaded machine.
+const DYING: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Barrier {
@@ -72,7 +79,7 @@ impl Barrier {
                 Ok(_) => Ok(pidfd),
                 // Somebody killed the child inside the barrier. If nobody has reaped it, the pidfd
                 // is right all the same and the status is there for the caller.
-                Err(Errno::PIPE) if is_our_child(&pidfd) => Ok(pidfd),
+                Err(Errno::PIPE) if is_our_zombie(&pidfd) => Ok(pidfd),
                 Err(Errno::PIPE) => Err(Errno::SRCH),
                 Err(errno) => Err(errno),
             }
@@ -84,9 +91,15 @@ impl Barrier {
     }
 }
 
-fn is_our_child(pidfd: &OwnedFd) -> bool {
+/// Whether the pidfd names a child of ours that has ended, as the one must that closed its end of the
+/// barrier. A process that received the number of a reaped child lives, or is not ours.
+fn is_our_zombie(pidfd: &OwnedFd) -> bool {
+    // A dying process closes its files shortly before it counts as ended.
+    let end = Deadline::after(DYING);
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    while poll(&mut fds, Some(&end.remaining_timespec())) == Err(Errno::INTR) {}
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    waitid(WaitId::PidFd(pidfd.as_fd()), options).is_ok()
+    matches!(waitid(WaitId::PidFd(pidfd.as_fd()), options), Ok(Some(_)))
 }
 
 /// Tells the child to end, and reaps it. Its process id is safe to use: the child waits in the

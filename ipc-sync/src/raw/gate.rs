@@ -46,8 +46,9 @@ pub(crate) struct Gate(AtomicU32);
 
 impl Gate {
     ipc_core::const_unless_loom! {
+        /// As zeroed memory: the first wake finds out that nobody sleeps.
         pub(crate) fn new() -> Self {
-            Self(AtomicU32::new(NONE))
+            Self(AtomicU32::new(MAYBE))
         }
     }
 

@@ -1,5 +1,6 @@
 //! loom's atomics, each operation a step before which the process may be killed.
 
+use alloc::format;
 use core::sync::atomic::Ordering;
 
 use super::kernel::{Fault, has_fault, step, trace};
@@ -18,20 +19,20 @@ macro_rules! atomic {
             pub fn load(&self, order: Ordering) -> $int {
                 step();
                 let value = self.0.load(order);
-                trace(|| std::format!("load {:p} -> {value:#x}", self));
+                trace(|| format!("load {:p} -> {value:#x}", self));
                 value
             }
 
             pub fn store(&self, value: $int, order: Ordering) {
                 step();
-                trace(|| std::format!("store {:p} {value:#x}", self));
+                trace(|| format!("store {:p} {value:#x}", self));
                 self.0.store(value, order);
             }
 
             pub fn swap(&self, value: $int, order: Ordering) -> $int {
                 step();
                 let old = self.0.swap(value, order);
-                trace(|| std::format!("swap {:p} {old:#x} -> {value:#x}", self));
+                trace(|| format!("swap {:p} {old:#x} -> {value:#x}", self));
                 old
             }
 
@@ -47,7 +48,7 @@ macro_rules! atomic {
                     return Ok(self.0.swap(new, success));
                 }
                 let result = self.0.compare_exchange(current, new, success, failure);
-                trace(|| std::format!("cas {:p} {current:#x} -> {new:#x}: {result:x?}", self));
+                trace(|| format!("cas {:p} {current:#x} -> {new:#x}: {result:x?}", self));
                 result
             }
 

@@ -1,11 +1,13 @@
 //! The model's kernel: futex queues, identities, batons and deaths.
 
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::sync::atomic::Ordering;
-use std::collections::VecDeque;
-use std::rc::Rc;
-use std::string::String;
-use std::vec::Vec;
 
 use loom::sync::atomic::AtomicBool;
 use loom::sync::{Condvar, Mutex};
@@ -151,7 +153,7 @@ pub(super) fn trace(line: impl FnOnce() -> String) {
     TRACE.with_borrow_mut(|trace| {
         if let Some(lines) = trace {
             let who = thread().map_or(9, |thread| thread.index);
-            lines.push(std::format!("{who}: {}", line()));
+            lines.push(format!("{who}: {}", line()));
         }
     });
 }
@@ -175,9 +177,9 @@ pub fn step() {
 /// Kills the running process.
 pub(super) fn die() -> ! {
     let thread = this_thread();
-    trace(|| std::format!("KILLED before step {}", thread.steps.get()));
+    trace(|| format!("KILLED before step {}", thread.steps.get()));
     thread.killed.set(true);
-    std::panic::resume_unwind(std::boxed::Box::new(Killed));
+    std::panic::resume_unwind(Box::new(Killed));
 }
 
 /// Whether the running process has been killed: destructors do nothing then.
@@ -218,7 +220,7 @@ pub(super) fn exit() {
         // SAFETY: the scenario owns the gate until all its processes have ended.
         let gate = unsafe { &*gate };
         let owner = gate.kernel().load(Ordering::Relaxed) & 0x3fff_ffff;
-        trace(|| std::format!("exit: pending {gate:p}, owner {owner}"));
+        trace(|| format!("exit: pending {gate:p}, owner {owner}"));
         if owner == 0 {
             kernel.wake(core::ptr::from_ref(gate).addr(), 1);
         }
@@ -228,7 +230,7 @@ pub(super) fn exit() {
     kernel.alive[model_index(process)].store(false, Ordering::Release);
     let mut queue = kernel.queue.lock().unwrap();
     queue.dead.push(process);
-    trace(|| std::format!("exit: {process} is dead"));
+    trace(|| format!("exit: {process} is dead"));
     queue.wake(&kernel, usize::MAX, |sleeper| sleeper.watched == Some(process));
 }
 
@@ -329,7 +331,7 @@ impl Kernel {
     fn wake(&self, address: usize, count: usize) -> usize {
         let mut queue = self.queue.lock().unwrap();
         let woken = queue.wake(self, count, |sleeper| sleeper.words.contains(&address));
-        trace(|| std::format!("wakes {woken} of {address:#x}"));
+        trace(|| format!("wakes {woken} of {address:#x}"));
         woken
     }
 }
@@ -349,7 +351,7 @@ pub fn set_top_bit_and_wake_all(word: &AtomicU32) -> usize {
     word.kernel().fetch_or(1 << 31, Ordering::AcqRel);
     let count = if has_fault(Fault::ClearWithoutWakeAll) { 0 } else { usize::MAX };
     let woken = queue.wake(&kernel, count, |sleeper| sleeper.words.contains(&address));
-    trace(|| std::format!("clears the gate and wakes {woken} of {address:#x}"));
+    trace(|| format!("clears the gate and wakes {woken} of {address:#x}"));
     woken
 }
 

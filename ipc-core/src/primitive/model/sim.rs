@@ -7,7 +7,7 @@
 //! ```ignore
 //! fn exclusion() {
 //!     let mutex = Arc::new(Mutex::new(0));
-//!     let peer = sim::spawn(1, { let mutex = mutex.clone(); move || add_one(&mutex) });
+//!     let peer = sim::spawn(1, &mutex, add_one);
 //!     sim::process(0, || add_one(&mutex));
 //!     peer.join().unwrap();
 //! }
@@ -20,12 +20,17 @@
 //! The same scenarios run once more for every [`Fault`] that is named for them, and must then fail:
 //! a check that cannot fail proves nothing.
 
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::cell::Cell;
+use core::panic::AssertUnwindSafe;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::string::{String, ToString};
-use std::time::{Duration, Instant};
-use std::vec::Vec;
-use std::{eprintln, format, println};
+use core::time::Duration;
+use std::panic::{catch_unwind, resume_unwind};
+use std::time::Instant;
+use std::{eprintln, println};
 
 use super::kernel::{self, Killed, Plan};
 
@@ -38,7 +43,8 @@ const HOME: u32 = 1;
 
 /// Runs `f` in the current thread as process `index`; `None` if it was killed.
 ///
-/// `f` should own nothing that does more than guards do when dropped: it is unwound when killed.
+/// `f` borrows what is shared and owns guards at most: it is unwound when killed, and loom must not
+/// be called meanwhile.
 pub fn process<R>(index: usize, f: impl FnOnce() -> R) -> Option<R> {
     run_as(index, index, HOME, f)
 }
@@ -101,9 +107,17 @@ pub fn spawn_thread<R: 'static>(f: impl FnOnce() -> R + 'static) -> JoinHandle<R
     loom::thread::spawn(f)
 }
 
-/// Starts a thread that runs `f` as process `index`.
-pub fn spawn<R: 'static>(index: usize, f: impl FnOnce() -> R + 'static) -> JoinHandle<Option<R>> {
-    spawn_thread(move || process(index, f))
+/// Starts a thread that runs `f` on `shared` as process `index`.
+///
+/// The process does not own `shared`: were it dropped by the unwinding of a killed process, loom
+/// would run other threads in the middle of that.
+pub fn spawn<S: 'static, R: 'static>(
+    index: usize,
+    shared: &Arc<S>,
+    f: impl FnOnce(&S) -> R + 'static,
+) -> JoinHandle<Option<R>> {
+    let shared = shared.clone();
+    spawn_thread(move || process(index, || f(&shared)))
 }
 
 /// To be called by a scenario as soon as it holds a lock, so that
@@ -172,6 +186,7 @@ impl Suite {
     /// Arguments: none, or a part of the names of the cases to run; `--fault CASE FAULT` runs one
     /// fault in this very process, which then ends by the failure.
     pub fn run(self) -> ! {
+        end_at_first_panic();
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         match arguments.as_slice() {
             [flag, case, fault] if flag == "--fault" => self.run_fault(case, fault),
@@ -227,7 +242,6 @@ impl Suite {
 
 impl Case {
     fn explore(&self, fault: Option<Fault>) -> Coverage {
-        install_hook(self.name);
         let mut coverage = Coverage::default();
         coverage.executions += self.explore_plan(Plan { fault, ..Plan::default() }).0;
         for &victim in self.victims {
@@ -248,15 +262,15 @@ impl Case {
 
     /// All interleavings of one plan: how many there were, and whether the victim died in any.
     fn explore_plan(&self, plan: Plan) -> (usize, bool) {
-        let executions = std::sync::Arc::new(AtomicUsize::new(0));
+        let executions = alloc::sync::Arc::new(AtomicUsize::new(0));
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(self.bound);
         builder.max_branches = 100_000;
         let (count, scenario) = (executions.clone(), self.scenario);
         let tracing = std::env::var_os("IPC_SIM_TRACE").is_some();
-        let was_killed = std::sync::Arc::new(AtomicUsize::new(0));
+        let was_killed = alloc::sync::Arc::new(AtomicUsize::new(0));
         let killed = was_killed.clone();
-        set_plan(plan);
+        RUNNING.set((self.name, plan));
         builder.check(move || {
             count.fetch_add(1, Ordering::Relaxed);
             kernel::boot(plan, tracing);
@@ -292,23 +306,24 @@ impl Case {
 }
 
 std::thread_local! {
-    static RUNNING: core::cell::Cell<Option<Plan>> = const { core::cell::Cell::new(None) };
-}
-
-fn set_plan(plan: Plan) {
-    RUNNING.set(Some(plan));
+    /// The case and the plan that are being explored.
+    static RUNNING: Cell<(&'static str, Plan)> =
+        const { Cell::new(("", Plan { victim: None, kill_at: 0, fault: None })) };
 }
 
 /// A failed model panics again while loom drops its objects, which would hide the reason: the
 /// first panic says everything and ends the program.
-fn install_hook(case: &'static str) {
-    std::panic::set_hook(std::boxed::Box::new(move |info| {
+///
+/// To be called once, before the first model: loom then puts a hook of its own before this one,
+/// for the panics by which its threads end.
+fn end_at_first_panic() {
+    std::panic::set_hook(Box::new(|info| {
         for line in kernel::take_trace() {
             eprintln!("    {line}");
         }
-        let reason = info.to_string().replace('\n', " ");
-        let reason: String = reason.chars().take(300).collect();
-        eprintln!("FAILED {case} {:?}: {reason}", RUNNING.get());
+        let (case, plan) = RUNNING.get();
+        let reason: String = info.to_string().replace('\n', " ").chars().take(300).collect();
+        eprintln!("FAILED {case} {plan:?}: {reason}");
         std::process::exit(101);
     }));
 }
