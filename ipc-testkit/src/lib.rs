@@ -1,1 +1,19 @@
-//! testkit
+//! The kill harness of the ipc crates, and the oracles that their tests share. Not published.
+//!
+//! | module | what it is |
+//! |--------|------------|
+//! | [`stepkill`] | single-steps a process through one operation of the release build and kills it at every instruction |
+//! | [`oracle`] | what must hold afterwards: a mutual-exclusion canary for locks, a ledger of messages for rings |
+//! | [`battery`] | ready-made scenarios for anything that is a lock or a ring |
+//! | [`controls`] | structures that are known to break when a process dies; the harness must find them broken |
+//! | [`shared`] | memory that all forked processes see at the same address |
+//!
+//! Used from `tests/` only, never from `#[cfg(test)]`: a unit test would link a second copy of the crate under test.
+//! The harness calls libc itself and depends on none of the crates that it judges.
+
+pub mod battery;
+pub mod controls;
+pub mod oracle;
+pub mod shared;
+pub mod stepkill;
+mod sys;

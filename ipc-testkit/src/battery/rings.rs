@@ -1,0 +1,170 @@
+//! Scenarios for bounded queues.
+
+use std::thread;
+
+use crate::oracle::{Ledger, Message};
+use crate::stepkill::{Actor, Role, Scenario, Suite, Verdict};
+
+/// A bounded queue of messages that lives in shared memory.
+pub trait Ring: Sync {
+    /// Who may push and pop.
+    const SHAPE: Shape;
+
+    /// How many messages it holds; at most a sixth of [`Ledger::SEQUENCES`].
+    const CAPACITY: usize;
+
+    /// An empty ring, to be moved into shared memory before it is used.
+    fn new() -> Self;
+
+    /// `false` if it is full. Must not wait.
+    fn push(&self, message: &Message) -> bool;
+
+    /// `None` if it is empty. Must not wait.
+    fn pop(&self) -> Option<Message>;
+}
+
+/// Who may use a ring at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// One producer and one consumer; a survivor takes the place of a dead one.
+    OneToOne,
+    /// Everybody may do both.
+    ManyToMany,
+}
+
+/// What the scenarios share: the ring, and its books.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Booked<R> {
+    ring: R,
+    ledger: Ledger,
+}
+
+/// The producer and consumer number of the setup; processes have numbers from 1.
+const SETUP: usize = 0;
+
+/// How many messages are in the ring when the victim comes, and how often it went round before.
+#[derive(Debug, Clone, Copy)]
+pub struct Fill {
+    /// Messages that went through before.
+    pub turned: usize,
+    /// Messages that are in it.
+    pub inside: usize,
+}
+
+/// Plays all scenarios for `R`: push and pop killed at every instruction with the ring empty, half full, full and at
+/// its wrap; pairs of victims, and one frozen alive beside one killed, where there may be two.
+pub fn run<R: Ring + 'static>(suite: &mut Suite, name: &str) {
+    let capacity = R::CAPACITY;
+    for (turned, inside) in
+        [(0, 0), (0, capacity / 2), (0, capacity), (capacity - 1, 1), (capacity - 1, capacity - 1)]
+    {
+        let fill = Fill { turned, inside };
+        suite.everywhere(&push::<R>(name, fill));
+        suite.everywhere(&pop::<R>(name, fill));
+    }
+    let fill = Fill { turned: 0, inside: capacity / 2 };
+    suite.pairs(&push::<R>(name, fill));
+    suite.pairs(&pop::<R>(name, fill));
+    if R::SHAPE == Shape::ManyToMany {
+        suite.pairs(
+            &push::<R>(name, fill).rename(format!("{name}: push, then pop")).second(pop_once),
+        );
+        suite.pairs(
+            &pop::<R>(name, fill).rename(format!("{name}: pop, then push")).second(push_once),
+        );
+    }
+}
+
+/// K01, K03: killed in `push`.
+pub fn push<R: Ring + 'static>(name: &str, fill: Fill) -> Scenario<Booked<R>> {
+    base::<R>(format!("{name}: push, {} inside after {}", fill.inside, fill.turned), fill)
+        .victim(push_once)
+}
+
+/// K02, K04: killed in `pop`.
+pub fn pop<R: Ring + 'static>(name: &str, fill: Fill) -> Scenario<Booked<R>> {
+    base::<R>(format!("{name}: pop, {} inside after {}", fill.inside, fill.turned), fill)
+        .victim(pop_once)
+}
+
+/// Pushes one message; for a victim.
+fn push_once<R: Ring>(world: &Booked<R>, me: &Actor<'_>) -> Verdict {
+    let message = world.ledger.next(me.number() as usize);
+    if me.operation(|| world.ring.push(&message)) {
+        world.ledger.pushed(&message);
+    }
+    Ok(())
+}
+
+/// Pops one message; for a victim.
+fn pop_once<R: Ring>(world: &Booked<R>, me: &Actor<'_>) -> Verdict {
+    match me.operation(|| world.ring.pop()) {
+        Some(message) => world.ledger.popped(me.number() as usize, &message),
+        None => Ok(()),
+    }
+}
+
+fn base<R: Ring + 'static>(name: String, fill: Fill) -> Scenario<Booked<R>> {
+    Scenario::new(name, || Booked { ring: R::new(), ledger: Ledger::new() })
+        .setup(move |world| world.fill(fill))
+        .survivors(2, |world, me| match (R::SHAPE, me.role()) {
+            (Shape::ManyToMany, _) => world.work(me, true, true),
+            (Shape::OneToOne, Role::Survivor(0)) => world.work(me, true, false),
+            (Shape::OneToOne, _) => world.work(me, false, true),
+        })
+        .audit(|world, me| {
+            while let Some(message) = world.ring.pop() {
+                world.ledger.popped(me.number() as usize, &message)?;
+            }
+            world.ledger.audit(me.deaths() as usize)
+        })
+}
+
+impl<R: Ring> Booked<R> {
+    fn fill(&self, fill: Fill) {
+        for i in 0..fill.turned + fill.inside {
+            let message = self.ledger.next(SETUP);
+            assert!(self.ring.push(&message), "a new ring takes {i} messages");
+            self.ledger.pushed(&message);
+            if i < fill.turned {
+                let message = self.ring.pop().expect("what was pushed comes out");
+                assert!(self.ledger.popped(SETUP, &message).is_ok(), "the first turn is in order");
+            }
+        }
+    }
+
+    /// Three turns of the ring: whatever a victim left, it must be met again, and one turn would not meet it again.
+    fn work(&self, me: &Actor<'_>, pushes: bool, pops: bool) -> Verdict {
+        let turns = 3 * R::CAPACITY;
+        let number = me.number() as usize;
+        let (mut to_push, mut to_pop) =
+            (if pushes { turns } else { 0 }, if pops { turns } else { 0 });
+        let mut offer = None;
+        while to_push + to_pop > 0 {
+            let mut went_on = false;
+            if to_push > 0 {
+                let message = *offer.get_or_insert_with(|| self.ledger.next(number));
+                if self.ring.push(&message) {
+                    self.ledger.pushed(&message);
+                    offer = None;
+                    to_push -= 1;
+                    went_on = true;
+                }
+            }
+            if to_pop > 0 {
+                if let Some(message) = self.ring.pop() {
+                    self.ledger.popped(number, &message)?;
+                    to_pop -= 1;
+                    went_on = true;
+                }
+            }
+            if went_on {
+                me.succeeded();
+            } else {
+                thread::yield_now();
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! What /proc says about a process: whether it sleeps, in which system call, and what stands where.
+
+use std::fs;
+use std::io;
+
+use crate::sys::Pid;
+
+/// Whether the process sleeps in the kernel until something happens (state S).
+pub(crate) fn is_asleep(pid: Pid) -> io::Result<bool> {
+    let stat = fs::read(format!("/proc/{pid}/stat"))?;
+    // The name in parentheses may contain anything, so the state is found from the last parenthesis.
+    let state = stat.iter().rposition(|b| *b == b')').and_then(|at| stat.get(at + 2));
+    Ok(state == Some(&b'S'))
+}
+
+/// Whether the process sleeps in a futex wait.
+pub(crate) fn is_parked(pid: Pid) -> io::Result<bool> {
+    if !is_asleep(pid)? {
+        return Ok(false);
+    }
+    match fs::read_to_string(format!("/proc/{pid}/syscall")) {
+        Ok(line) => {
+            let number = line.split(' ').next().and_then(|n| n.parse().ok());
+            Ok(matches!(number, Some(libc::SYS_futex | libc::SYS_futex_waitv)))
+        }
+        // A kernel without this file: the state must do.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// How many threads this process has.
+pub(crate) fn threads() -> io::Result<usize> {
+    Ok(fs::read_dir("/proc/self/task")?.count())
+}
+
+/// Names an address of this process (and of its forks) as `file+offset`, the form that `addr2line` and `objdump` take.
+pub(crate) fn place(address: u64) -> String {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    maps.lines().find_map(|line| place_in(line, address)).unwrap_or_else(|| format!("{address:#x}"))
+}
+
+fn place_in(line: &str, address: u64) -> Option<String> {
+    // 55d0c0a00000-55d0c0a5f000 r-xp 0001b000 fe:00 1234    /path/of/file
+    let mut fields = line.split_whitespace();
+    let (from, to) = fields.next()?.split_once('-')?;
+    let (from, to) = (u64::from_str_radix(from, 16).ok()?, u64::from_str_radix(to, 16).ok()?);
+    if !(from..to).contains(&address) {
+        return None;
+    }
+    let offset = u64::from_str_radix(fields.nth(1)?, 16).ok()?;
+    let file = fields.nth(2).unwrap_or("anonymous").rsplit('/').next()?;
+    Some(format!("{file}+{:#x}", address - from + offset))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_an_address_by_file_and_offset() {
+        let line = "55d0c0a00000-55d0c0a5f000 r-xp 0001b000 fe:00 1234    /usr/bin/thing";
+        assert_eq!(place_in(line, 0x55d0_c0a0_0010).as_deref(), Some("thing+0x1b010"));
+        assert_eq!(place_in(line, 0x55d0_c0a5_f000), None);
+    }
+}

@@ -1,0 +1,116 @@
+//! What came of a pass over a scenario.
+
+use core::fmt;
+use core::time::Duration;
+use std::collections::HashSet;
+
+use super::control::Role;
+
+/// The result of one pass over one scenario; shown as one line.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Name of the scenario.
+    pub scenario: String,
+    /// What the pass did, such as `every instruction`.
+    pub pass: &'static str,
+    /// Instructions of the operation in the round in which nobody was killed.
+    pub instructions: usize,
+    /// Rounds in which a victim was killed (or, in a pass of mutations, values that were planted).
+    pub kill_points: usize,
+    /// Those of them in which it slept inside a system call.
+    pub blocked_points: usize,
+    /// Attempts that did not bring about the situation that the pass is for, and were made again.
+    pub uncounted: usize,
+    /// Somebody who did not come back.
+    pub wedges: Vec<Finding>,
+    /// Verdicts that were not good, processes that ended as they must not, and scenarios that could not be played.
+    pub failures: Vec<Finding>,
+    /// The longest that a waiter or survivor took to its first success, from the moment the kernel reported the death.
+    pub worst_recovery: Duration,
+    /// How long the pass took.
+    pub elapsed: Duration,
+}
+
+/// One thing that went wrong, and after which kill.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// Where the victim was killed; `None` for the round in which nobody was.
+    pub point: Option<Point>,
+    /// Whom it happened to.
+    pub who: Role,
+    /// What happened.
+    pub what: String,
+}
+
+/// A kill point.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Point {
+    /// Instructions of the operation that the victim had executed.
+    pub instruction: usize,
+    /// Whether it slept inside the system call that comes next.
+    pub asleep: bool,
+    /// The next instruction, as `file+offset`.
+    pub place: String,
+    /// What else was so in this pass, such as where the first victim was killed.
+    pub given: String,
+}
+
+impl Report {
+    /// Whether nothing was found.
+    pub fn is_clean(&self) -> bool {
+        self.wedges.is_empty() && self.failures.is_empty()
+    }
+
+    /// How many different kill points had a wedge.
+    pub fn wedged_points(&self) -> usize {
+        distinct(self.wedges.iter())
+    }
+
+    /// How many different kill points had a wedge or another failure.
+    pub fn faulty_points(&self) -> usize {
+        distinct(self.wedges.iter().chain(&self.failures))
+    }
+}
+
+fn distinct<'a>(findings: impl Iterator<Item = &'a Finding>) -> usize {
+    let points: HashSet<_> = findings.map(|finding| &finding.point).collect();
+    points.len()
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} [{}]: {} of {} kill points wedge, {} inside a call, {} other failures, {} instructions, worst recovery {:.1} ms, {:.2} s",
+            self.scenario,
+            self.pass,
+            self.wedged_points(),
+            self.kill_points,
+            self.blocked_points,
+            self.failures.len(),
+            self.instructions,
+            self.worst_recovery.as_secs_f64() * 1e3,
+            self.elapsed.as_secs_f64(),
+        )
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.point {
+            Some(point) => write!(f, "{point}: {} {}", self.who, self.what),
+            None => write!(f, "nobody killed: {} {}", self.who, self.what),
+        }
+    }
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let asleep = if self.asleep { " asleep" } else { "" };
+        write!(
+            f,
+            "killed at instruction {}{asleep} ({}){}",
+            self.instruction, self.place, self.given
+        )
+    }
+}

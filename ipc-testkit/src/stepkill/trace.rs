@@ -1,0 +1,224 @@
+//! A process under PTRACE_SINGLESTEP.
+
+use core::time::Duration;
+use std::io;
+use std::time::Instant;
+
+use super::arch::{self, Instruction};
+use super::control::Role;
+use super::procfs;
+use crate::sys::{self, Change, Pid};
+
+pub(crate) use super::arch::marker;
+
+/// A forked process that is stopped at the start of its operation, or on its way through it.
+///
+/// It is killed and reaped when this is dropped, and by the kernel when the harness dies (PTRACE_O_EXITKILL).
+#[derive(Debug)]
+pub(crate) struct Tracee {
+    role: Role,
+    pid: Pid,
+    /// A step was begun and its end not yet seen.
+    in_flight: bool,
+    /// A breakpoint that is in place: its address and the text that it covers.
+    breakpoint: Option<(u64, u64)>,
+    reaped: bool,
+}
+
+/// What came of a step, or of a run to a breakpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Stopped again, where it was to stop.
+    Done,
+    /// The next instruction is a marker: the operation is over. The marker was not executed.
+    AtMarker,
+    /// Sleeps in a system call. [`Tracee::finish_step`] waits for its return.
+    Asleep,
+    /// A signal or an exit that the operation must not have.
+    Lost(Change),
+}
+
+/// Exit code of a child that may not be traced.
+const NOT_TRACEABLE: i32 = 97;
+
+/// How long a system call may take before we look whether it sleeps.
+const GLANCE: Duration = Duration::from_micros(50);
+
+impl Tracee {
+    /// Forks a process that runs `child` until its first [`marker`], for at most `limit`.
+    ///
+    /// `Err` with the change if it ended instead, or `TimedOut`.
+    pub(crate) fn spawn(
+        role: Role,
+        limit: Duration,
+        child: impl FnOnce() -> i32,
+    ) -> io::Result<Self> {
+        let pid = sys::fork(|| match sys::ptrace(libc::PTRACE_TRACEME as _, 0, 0, 0) {
+            Ok(()) => child(),
+            Err(_) => NOT_TRACEABLE,
+        })?;
+        let mut tracee = Self { role, pid, in_flight: true, breakpoint: None, reaped: false };
+        match tracee.wait(limit, false)? {
+            Some(Change::Stopped(libc::SIGTRAP)) => {
+                sys::ptrace(
+                    libc::PTRACE_SETOPTIONS as _,
+                    pid,
+                    0,
+                    libc::PTRACE_O_EXITKILL as usize,
+                )?;
+                Ok(tracee)
+            }
+            Some(Change::Exited(NOT_TRACEABLE)) => Err(io::ErrorKind::PermissionDenied.into()),
+            Some(change) => {
+                Err(io::Error::other(format!("ended before its operation: {change:?}")))
+            }
+            None => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// Who this is in its scenario.
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// The address of the next instruction.
+    pub(crate) fn pc(&self) -> io::Result<u64> {
+        sys::ptrace_peek(libc::PTRACE_PEEKUSER as _, self.pid, arch::PC)
+    }
+
+    fn set_pc(&self, pc: u64) -> io::Result<()> {
+        sys::ptrace(libc::PTRACE_POKEUSER as _, self.pid, arch::PC, pc as usize)
+    }
+
+    /// The result register, behind a system call.
+    pub(crate) fn result(&self) -> io::Result<i64> {
+        Ok(sys::ptrace_peek(libc::PTRACE_PEEKUSER as _, self.pid, arch::RESULT)? as i64)
+    }
+
+    /// The instruction that the next step executes.
+    pub(crate) fn next(&self) -> io::Result<Instruction> {
+        Ok(arch::decode(self.text(self.pc()?)?))
+    }
+
+    fn text(&self, at: u64) -> io::Result<u64> {
+        sys::ptrace_peek(libc::PTRACE_PEEKTEXT as _, self.pid, at as usize)
+    }
+
+    /// Executes one instruction.
+    pub(crate) fn step(&mut self) -> io::Result<Step> {
+        debug_assert!(!self.in_flight, "the last step is over");
+        let next = self.next()?;
+        if next == Instruction::Marker {
+            return Ok(Step::AtMarker);
+        }
+        sys::ptrace(libc::PTRACE_SINGLESTEP as _, self.pid, 0, 0)?;
+        self.in_flight = true;
+        if next == Instruction::SystemCall {
+            self.settle(Duration::MAX, true)
+        } else {
+            let change = sys::wait(self.pid)?;
+            self.classify(change)
+        }
+    }
+
+    /// Waits for the end of a step that was found asleep; `Asleep` again if that takes longer than `limit`.
+    pub(crate) fn finish_step(&mut self, limit: Duration) -> io::Result<Step> {
+        self.settle(limit, false)
+    }
+
+    /// Lets the process run until it is about to execute the instruction at `pc`, or a marker, or sleeps; after
+    /// `Asleep`, [`finish_step`](Self::finish_step) goes on waiting for the same.
+    pub(crate) fn run_to(&mut self, pc: u64) -> io::Result<Step> {
+        let text = self.text(pc)?;
+        sys::ptrace(
+            libc::PTRACE_POKETEXT as _,
+            self.pid,
+            pc as usize,
+            arch::with_marker(text) as usize,
+        )?;
+        self.breakpoint = Some((pc, text));
+        sys::ptrace(libc::PTRACE_CONT as _, self.pid, 0, 0)?;
+        self.in_flight = true;
+        self.settle(Duration::MAX, true)
+    }
+
+    fn settle(&mut self, limit: Duration, tell_sleep: bool) -> io::Result<Step> {
+        match self.wait(limit, tell_sleep)? {
+            Some(change) => self.classify(change),
+            None => Ok(Step::Asleep),
+        }
+    }
+
+    /// The next change within `limit`; `None` after that, or (`tell_sleep`) as soon as the process sleeps.
+    fn wait(&mut self, limit: Duration, tell_sleep: bool) -> io::Result<Option<Change>> {
+        let start = Instant::now();
+        loop {
+            if let Some(change) = sys::poll_child(self.pid)? {
+                self.note(change);
+                return Ok(Some(change));
+            }
+            let waited = start.elapsed();
+            if waited >= limit || (tell_sleep && waited >= GLANCE && procfs::is_asleep(self.pid)?) {
+                return Ok(None);
+            }
+            sys::wait_any_child(GLANCE);
+        }
+    }
+
+    fn note(&mut self, change: Change) {
+        self.in_flight = false;
+        self.reaped = !matches!(change, Change::Stopped(_));
+    }
+
+    fn classify(&mut self, change: Change) -> io::Result<Step> {
+        self.note(change);
+        if change != Change::Stopped(libc::SIGTRAP) {
+            return Ok(Step::Lost(change));
+        }
+        let Some((at, text)) = self.breakpoint.take() else { return Ok(Step::Done) };
+        // Behind the breakpoint or behind the end marker: back to it, as if it had not been executed.
+        let here = self.pc()? - arch::MARKER_LEN;
+        self.set_pc(here)?;
+        sys::ptrace(libc::PTRACE_POKETEXT as _, self.pid, at as usize, text as usize)?;
+        Ok(if here == at { Step::Done } else { Step::AtMarker })
+    }
+
+    /// Lets the process run out unharmed and waits for its end: its change, or `None` after `limit`.
+    pub(crate) fn run_out(&mut self, limit: Duration) -> io::Result<Option<Change>> {
+        let start = Instant::now();
+        loop {
+            if !self.in_flight {
+                if self.next()? == Instruction::Marker {
+                    self.set_pc(self.pc()? + arch::MARKER_LEN)?;
+                }
+                sys::ptrace(libc::PTRACE_CONT as _, self.pid, 0, 0)?;
+                self.in_flight = true;
+            }
+            match self.wait(limit.saturating_sub(start.elapsed()), false)? {
+                // The end marker, or the end of a step that was in flight.
+                Some(Change::Stopped(libc::SIGTRAP)) => {}
+                end => return Ok(end),
+            }
+        }
+    }
+
+    /// SIGKILL; returns when the kernel reports the death. The zombie stays until this is dropped.
+    pub(crate) fn kill(&mut self) -> io::Result<()> {
+        sys::kill(self.pid, libc::SIGKILL);
+        sys::wait_dead(self.pid)
+    }
+}
+
+impl Drop for Tracee {
+    fn drop(&mut self) {
+        if !self.reaped {
+            sys::kill(self.pid, libc::SIGKILL);
+            // A stop may be reported before the death.
+            while let Ok(Change::Stopped(_)) = sys::wait(self.pid) {}
+        }
+    }
+}
