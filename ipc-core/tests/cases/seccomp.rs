@@ -1,0 +1,51 @@
+//! Making the kernel answer a system call as the case wants it.
+//!
+//! # Safety
+//!
+//! A filter only takes rights away, and the kernel copies the program during the call.
+#![expect(unsafe_code, reason = "prctl takes a pointer to the program")]
+
+use std::io;
+
+/// Which calls are meant: those where one argument, counted from zero, is or is not a number.
+pub(crate) enum When {
+    Equal(u32, u32),
+    NotEqual(u32, u32),
+}
+
+/// Answers `call` with `action` (`SECCOMP_RET_*`), from now on, in this process and all children.
+pub(crate) fn answer(call: i64, when: &When, action: u32) {
+    let statement = |code, k| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+    let load = |offset| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset);
+    let ret = |action| statement(libc::BPF_RET | libc::BPF_K, action);
+    // Leaves out the next statement if equal.
+    let skip_if = |k| libc::sock_filter {
+        code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
+        jt: 1,
+        jf: 0,
+        k,
+    };
+    let allow = libc::SECCOMP_RET_ALLOW;
+    let (index, value, equal, other) = match *when {
+        When::Equal(index, value) => (index, value, action, allow),
+        When::NotEqual(index, value) => (index, value, allow, action),
+    };
+    // `struct seccomp_data`: the number of the call at 0, the arguments, eight bytes each, from 16.
+    let low_half = 16 + 8 * index + if cfg!(target_endian = "big") { 4 } else { 0 };
+    let filter = [
+        load(0),
+        skip_if(u32::try_from(call).expect("a number")),
+        ret(allow),
+        load(low_half),
+        skip_if(value),
+        ret(other),
+        ret(equal),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
+    // SAFETY: gives up privileges only.
+    let locked = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    assert_eq!(locked, 0);
+    // SAFETY: the program lives until the call returns.
+    let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) };
+    assert_eq!(set, 0, "seccomp: {}", io::Error::last_os_error());
+}

@@ -1,0 +1,159 @@
+//! Waits end when they should: at the child's end or at the deadline, and never otherwise.
+
+use core::sync::atomic::Ordering::SeqCst;
+use core::time::Duration;
+use std::time::Instant;
+
+use ipc_core::clock::Deadline;
+use ipc_core::process::{ExitStatus, Signal, fork_fn};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::cases::signals::{interrupt_every, on_signal};
+use crate::cases::{doing, shared, skip};
+use crate::tools::{pause_for_ever, ptrace_seize, raw_waitpid};
+
+pub(crate) fn zero_short_long() {
+    let mut child = fork_fn(|| pause_for_ever()).expect("fork");
+    for timeout in [Duration::ZERO, Duration::from_nanos(1), Duration::from_millis(30)] {
+        let began = Instant::now();
+        assert_eq!(child.wait_timeout(timeout), Ok(None));
+        assert!(began.elapsed() >= timeout, "{timeout:?} ended early");
+        assert!(began.elapsed() < timeout + Duration::from_millis(500), "{timeout:?} ended late");
+    }
+    assert_eq!(child.wait_deadline(Deadline::now()), Ok(None));
+    doing("waiting for ever for a child that is killed");
+    child.kill().expect("kill");
+    let killed = ExitStatus::Signaled { signal: 9, core_dumped: false };
+    assert_eq!(child.wait_timeout(Duration::MAX), Ok(Some(killed)));
+}
+
+/// S01, for the waits of a child: a signal every 50 µs, with and without SA_RESTART.
+pub(crate) fn s01_interrupted() {
+    extern "C" fn count(_: i32) {
+        shared().words[0].fetch_add(1, SeqCst);
+    }
+    const TIMEOUT: Duration = Duration::from_millis(200);
+    let handler = count as extern "C" fn(i32) as libc::sighandler_t;
+    for flags in [0, libc::SA_RESTART] {
+        let (reader, writer) = rustix::pipe::pipe().expect("pipe");
+        let mut child = fork_fn(|| {
+            rustix::io::read(&reader, &mut [0]).expect("read");
+            std::thread::sleep(TIMEOUT);
+            5
+        })
+        .expect("fork");
+        on_signal(libc::SIGALRM, handler, flags);
+        shared().words[0].store(0, SeqCst);
+        interrupt_every(50);
+        doing("a timed wait under interruptions");
+        // A loaded machine may delay one run; a wait that interruptions lengthen is late each time.
+        let spans: Vec<_> = (0..3)
+            .map(|_| {
+                let began = Instant::now();
+                assert_eq!(child.wait_timeout(TIMEOUT), Ok(None));
+                began.elapsed()
+            })
+            .collect();
+        doing("an untimed wait under interruptions");
+        let began = Instant::now();
+        while rustix::io::write(&writer, &[0]).is_err() {}
+        assert_eq!(child.wait(), Ok(ExitStatus::Exited(5)));
+        let untimed = began.elapsed();
+        interrupt_every(0);
+        let shortest = *spans.iter().min().expect("three");
+        assert!(shortest >= TIMEOUT, "{spans:?}");
+        assert!(shortest < TIMEOUT + TIMEOUT / 20, "{spans:?}");
+        assert!(untimed >= TIMEOUT);
+        let interruptions = shared().words[0].load(SeqCst);
+        println!("{interruptions} interruptions, waits of {spans:?}");
+        assert!(interruptions > 1000, "{interruptions}");
+    }
+}
+
+/// A tracer sees the end of its tracee before the parent does. Until it lets go, the pidfd is
+/// readable and there is nothing to reap: a wait must neither spin nor give a status.
+pub(crate) fn held_by_a_tracer() {
+    let (go, starter) = rustix::pipe::pipe().expect("pipe");
+    let mut child = fork_fn(|| {
+        rustix::io::read(&go, &mut [0]).expect("read");
+        5
+    })
+    .expect("fork");
+    let (ready, attached) = rustix::pipe::pipe().expect("pipe");
+    let (release, releaser) = rustix::pipe::pipe().expect("pipe");
+    let traced = child.id();
+    let mut tracer = fork_fn(|| {
+        rustix::io::write(&attached, &[u8::from(ptrace_seize(traced))]).expect("write");
+        rustix::io::read(&release, &mut [0]).expect("read");
+        i32::from(raw_waitpid(traced.as_raw_nonzero().get(), libc::__WALL).0 < 0)
+    })
+    .expect("fork");
+    let mut seized = [0];
+    rustix::io::read(&ready, &mut seized).expect("read");
+    if seized == [0] {
+        skip("ptrace is not permitted");
+    }
+    rustix::io::write(&starter, &[0]).expect("write");
+    poll(&mut [PollFd::new(&child, PollFlags::IN)], None).expect("poll");
+    assert_eq!(child.try_wait(), Ok(None));
+    let (began, burned) = (Instant::now(), cpu_time());
+    assert_eq!(child.wait_timeout(Duration::from_millis(300)), Ok(None));
+    assert!(began.elapsed() >= Duration::from_millis(300));
+    let burned = cpu_time() - burned;
+    assert!(burned < Duration::from_millis(100), "{burned:?} of processor time");
+    rustix::io::write(&releaser, &[0]).expect("write");
+    doing("waiting for a child that its tracer has let go");
+    assert_eq!(child.wait_timeout(Duration::from_secs(10)), Ok(Some(ExitStatus::Exited(5))));
+    assert_eq!(tracer.wait(), Ok(ExitStatus::Exited(0)));
+}
+
+pub(crate) fn pidfd_is_pollable() {
+    let (reader, writer) = rustix::pipe::pipe().expect("pipe");
+    let mut child = fork_fn(|| {
+        rustix::io::read(&reader, &mut [0]).expect("read");
+        0
+    })
+    .expect("fork");
+    let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let readable =
+        |timeout| poll(&mut [PollFd::new(&child, PollFlags::IN)], timeout).expect("poll");
+    assert_eq!(readable(Some(&now)), 0);
+    rustix::io::write(&writer, &[0]).expect("write");
+    doing("polling the pidfd of a child that ends");
+    assert_eq!(readable(None), 1);
+    assert_eq!(child.try_wait(), Ok(Some(ExitStatus::Exited(0))));
+}
+
+pub(crate) fn terminate_graceful() {
+    let mut obedient = fork_fn(|| pause_for_ever()).expect("fork");
+    let status = obedient.terminate_graceful(Duration::from_secs(10));
+    assert_eq!(status, Ok(ExitStatus::Signaled { signal: 15, core_dumped: false }));
+
+    let (ready, deaf) = rustix::pipe::pipe().expect("pipe");
+    let mut stubborn = fork_fn(|| {
+        on_signal(libc::SIGTERM, libc::SIG_IGN, 0);
+        rustix::io::write(&deaf, &[0]).expect("write");
+        pause_for_ever()
+    })
+    .expect("fork");
+    rustix::io::read(&ready, &mut [0]).expect("read");
+    let began = Instant::now();
+    let status = stubborn.terminate_graceful(Duration::from_millis(50));
+    assert_eq!(status, Ok(ExitStatus::Signaled { signal: 9, core_dumped: false }));
+    assert!(began.elapsed() >= Duration::from_millis(50), "grace was not given");
+
+    let mut stopped = fork_fn(|| pause_for_ever()).expect("fork");
+    stopped.signal(Signal::STOP).expect("stop");
+    raw_waitpid(stopped.id().as_raw_nonzero().get(), libc::WUNTRACED);
+    let status = stopped.terminate_graceful(Duration::from_millis(20));
+    assert_eq!(status, Ok(ExitStatus::Signaled { signal: 9, core_dumped: false }));
+
+    let mut gone = fork_fn(|| 4).expect("fork");
+    assert_eq!(gone.wait(), Ok(ExitStatus::Exited(4)));
+    assert_eq!(gone.terminate_graceful(Duration::ZERO), Ok(ExitStatus::Exited(4)));
+}
+
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::ProcessCPUTime).try_into().expect("a positive span")
+}
