@@ -1,0 +1,12 @@
+//! What there is to measure.
+
+mod mutex;
+mod spsc;
+
+use crate::subject::Family;
+
+/// Every family, in the order of the report.
+#[must_use]
+pub fn all() -> Vec<Family> {
+    vec![spsc::family(), mutex::family()]
+}

@@ -1,0 +1,163 @@
+//! Messages that prove themselves: every word follows from the sequence number.
+
+use crate::subject::{Done, Wrong};
+
+/// A message of `N` words; [`Message::numbered`] and [`Message::differs`] touch all of them.
+///
+/// Word `i` of message `s` is `s + i * STEP`, so a lost, repeated, reordered or torn message shows
+/// as a wrong word. The first word is the sequence number itself and is never zero.
+pub type Message<const N: usize> = [u64; N];
+
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Message number `sequence`.
+#[inline]
+#[must_use]
+pub fn numbered<const N: usize>(sequence: u64) -> Message<N> {
+    core::array::from_fn(|i| sequence.wrapping_add(STEP.wrapping_mul(i as u64)))
+}
+
+/// Zero exactly when `message` is number `sequence`.
+#[inline]
+#[must_use]
+pub fn differs<const N: usize>(message: &Message<N>, sequence: u64) -> u64 {
+    let expected = numbered::<N>(sequence);
+    message.iter().zip(expected).fold(0, |wrong, (&word, expected)| wrong | (word ^ expected))
+}
+
+/// The sum of all words, which both sides keep independently.
+#[inline]
+#[must_use]
+pub fn sum<const N: usize>(message: &Message<N>) -> u64 {
+    message.iter().fold(0, |sum, &word| sum.wrapping_add(word))
+}
+
+/// The sending side of a stream: numbers the messages and sums what it wrote.
+#[derive(Debug)]
+pub struct Sent {
+    next: u64,
+}
+
+impl Sent {
+    /// The first message has number 1.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { next: 1 }
+    }
+
+    /// Sends `count` messages through `push`, which returns once the message is accepted.
+    #[inline]
+    pub fn each<const N: usize>(&mut self, count: u64, mut push: impl FnMut(Message<N>)) -> Done {
+        let mut checksum = 0_u64;
+        for sequence in self.next..self.next + count {
+            let message = numbered(sequence);
+            checksum = checksum.wrapping_add(sum(&message));
+            push(message);
+        }
+        self.next += count;
+        Done { operations: count, checksum, nanoseconds: None }
+    }
+}
+
+impl Default for Sent {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The receiving side of a stream: checks every word of every message and sums what it read.
+#[derive(Debug)]
+pub struct Received {
+    next: u64,
+}
+
+impl Received {
+    /// Expects number 1 first.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { next: 1 }
+    }
+
+    /// Takes `count` messages from `pop`, which returns once a message is there.
+    ///
+    /// # Errors
+    /// Says where the stream stood when any word of any message was not the one sent.
+    #[inline]
+    pub fn each<const N: usize>(
+        &mut self,
+        count: u64,
+        mut pop: impl FnMut() -> Message<N>,
+    ) -> Result<Done, Wrong> {
+        let mut checksum = 0_u64;
+        let mut wrong = 0;
+        for sequence in self.next..self.next + count {
+            let message = pop();
+            wrong |= differs(&message, sequence);
+            checksum = checksum.wrapping_add(sum(&message));
+        }
+        let first = self.next;
+        self.next += count;
+        if wrong != 0 {
+            return Err(Wrong(format!(
+                "a message between number {first} and {} was lost, repeated or changed",
+                self.next - 1
+            )));
+        }
+        Ok(Done { operations: count, checksum, nanoseconds: None })
+    }
+}
+
+impl Default for Received {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pass(messages: Vec<Message<7>>) -> Result<Done, Wrong> {
+        let count = messages.len() as u64;
+        let mut messages = messages.into_iter();
+        Received::new().each(count, || messages.next().unwrap_or([0; 7]))
+    }
+
+    fn sent(count: u64) -> (Done, Vec<Message<7>>) {
+        let mut messages = Vec::new();
+        (Sent::new().each(count, |message| messages.push(message)), messages)
+    }
+
+    #[test]
+    fn sides_agree_on_an_intact_stream() {
+        let (done, messages) = sent(100);
+        assert_eq!(pass(messages), Ok(done));
+    }
+
+    #[test]
+    fn every_kind_of_damage_is_seen() {
+        let damage: [fn(&mut Vec<Message<7>>); 4] = [
+            |m| m.swap(3, 4),
+            |m| m[50] = m[49],
+            |m| m[50][6] ^= 1 << 63,
+            |m| m[50][3] = numbered::<7>(40)[3],
+        ];
+        for damage in damage {
+            let (_, mut messages) = sent(100);
+            damage(&mut messages);
+            assert!(pass(messages).is_err());
+        }
+    }
+
+    #[test]
+    fn numbers_go_on_from_slice_to_slice() {
+        let mut sent = Sent::new();
+        let mut received = Received::new();
+        for _ in 0..3 {
+            let mut queue = std::collections::VecDeque::new();
+            let left = sent.each(64, |message: Message<1>| queue.push_back(message));
+            assert_eq!(received.each(64, || queue.pop_front().unwrap()), Ok(left));
+        }
+        assert!(received.each(1, || numbered::<1>(1)).is_err(), "an old message is not accepted");
+    }
+}

@@ -1,0 +1,90 @@
+//! Transports that copy through the kernel: one message per call, blocking.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use rustix::pipe::pipe;
+
+use crate::payload::{Message, Received, Sent};
+use crate::subject::{Ends, Slice, Subject, Wrong};
+
+/// A pipe with its usual 64 KiB.
+#[must_use]
+pub fn pipe_stream<const N: usize>() -> Subject
+where
+    Message<N>: bytemuck::Pod,
+{
+    Subject::processes("pipe", || {
+        let (read, write) = pipe().expect("a pipe");
+        stream::<N>(std::fs::File::from(write), std::fs::File::from(read))
+    })
+}
+
+/// A stream socket pair.
+#[must_use]
+pub fn unix_stream<const N: usize>() -> Subject
+where
+    Message<N>: bytemuck::Pod,
+{
+    Subject::processes("Unix socket", || {
+        let (near, far) = UnixStream::pair().expect("a socket pair");
+        stream::<N>(near, far)
+    })
+}
+
+/// A request through one pipe and its answer through another.
+#[must_use]
+pub fn pipe_round_trip<const N: usize>() -> Subject
+where
+    Message<N>: bytemuck::Pod,
+{
+    Subject::processes("pipe", || {
+        let (mut requests, mut ask) = both_ends();
+        let (mut answers, mut reply) = both_ends();
+        crate::peers::rings::round_trip::<N>(
+            move |message| write(&mut ask, &message),
+            move || read(&mut answers),
+            move || read(&mut requests),
+            move |message| write(&mut reply, &message),
+        )
+    })
+}
+
+fn both_ends() -> (std::fs::File, std::fs::File) {
+    let (read, write) = pipe().expect("a pipe");
+    (read.into(), write.into())
+}
+
+fn stream<const N: usize>(
+    mut to: impl Write + Send + 'static,
+    mut from: impl Read + Send + 'static,
+) -> Ends
+where
+    Message<N>: bytemuck::Pod,
+{
+    let (mut sent, mut received) = (Sent::new(), Received::new());
+    Ends::agreeing(
+        move |slice: Slice| {
+            Ok(sent.each(slice.count, |message: Message<N>| write(&mut to, &message)))
+        },
+        move |slice: Slice| -> Result<_, Wrong> {
+            received.each(slice.count, || read::<N>(&mut from))
+        },
+    )
+}
+
+fn write<const N: usize>(to: &mut impl Write, message: &Message<N>)
+where
+    Message<N>: bytemuck::Pod,
+{
+    to.write_all(bytemuck::bytes_of(message)).expect("a message written");
+}
+
+fn read<const N: usize>(from: &mut impl Read) -> Message<N>
+where
+    Message<N>: bytemuck::Pod,
+{
+    let mut message = [0; N];
+    from.read_exact(bytemuck::bytes_of_mut(&mut message)).expect("a message read");
+    message
+}

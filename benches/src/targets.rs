@@ -1,0 +1,291 @@
+//! What ours must reach: one table, one sentence each.
+//!
+//! A target speaks of the median of the pairwise ratios in the near placement (or on one processor,
+//! where only one takes part). `compare --check` judges them. A target whose subject is not in its
+//! family yet is *not built yet*: that is neither a failure nor a success.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::{Row, row_name};
+use crate::subject::Family;
+
+/// Ours, in the family `spsc`: one message at a time.
+pub const RING: &str = "ipc-shm push/pop";
+/// Ours, in the family `spsc`: records of bytes.
+pub const BYTES: &str = "ipc-shm bytes";
+/// Ours, in the family `mutex`.
+pub const MUTEX: &str = "ipc-sync Mutex";
+
+/// Something to reach.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// The family's name.
+    pub family: &'static str,
+    /// The workload's name.
+    pub workload: &'static str,
+    /// The subject that must reach it.
+    pub lead: &'static str,
+    /// The subject it is compared with.
+    pub peer: &'static str,
+    /// What the ratio must be.
+    pub bound: Bound,
+    /// What that means, in words.
+    pub sentence: &'static str,
+}
+
+/// A limit for a ratio: rates must be high, times must be low.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// The ratio of rates is this or more.
+    AtLeast(f64),
+    /// The ratio of times is this or less.
+    AtMost(f64),
+}
+
+impl Bound {
+    /// Whether `ratio` is within.
+    #[must_use]
+    pub fn holds(self, ratio: f64) -> bool {
+        match self {
+            Self::AtLeast(bound) => ratio >= bound,
+            Self::AtMost(bound) => ratio <= bound,
+        }
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtLeast(bound) => write!(f, "≥ {bound}"),
+            Self::AtMost(bound) => write!(f, "≤ {bound}"),
+        }
+    }
+}
+
+/// What became of a target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Judged {
+    /// The workload's name.
+    pub workload: String,
+    /// The subject that must reach it.
+    pub lead: String,
+    /// The subject it is compared with.
+    pub peer: String,
+    /// What the ratio must be.
+    pub bound: Bound,
+    /// What that means, in words.
+    pub sentence: String,
+    /// Whether it was reached.
+    pub state: State,
+    /// The ratio, where there is one.
+    pub ratio: Option<f64>,
+}
+
+impl Judged {
+    /// `workload: lead beside peer`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        row_name(&self.workload, &self.lead, &self.peer)
+    }
+}
+
+/// Whether a target was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Yes.
+    Met,
+    /// No.
+    Missed,
+    /// The row exists, but no pair of the placement that counts was kept.
+    NotMeasured,
+    /// The lead or the peer does not exist in the family yet.
+    NotBuilt,
+}
+
+impl State {
+    /// Whether a check may pass.
+    #[must_use]
+    pub const fn passes(self) -> bool {
+        matches!(self, Self::Met | Self::NotBuilt)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Met => "met",
+            Self::Missed => "missed",
+            Self::NotMeasured => "not measured",
+            Self::NotBuilt => "not built yet",
+        })
+    }
+}
+
+/// Judges the targets of `family` whose row `wanted` accepts.
+#[must_use]
+pub fn judge(
+    targets: &[Target],
+    family: &Family,
+    rows: &[Row],
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<Judged> {
+    targets
+        .iter()
+        .filter(|target| target.family == family.name)
+        .filter(|target| wanted(&row_name(target.workload, target.lead, target.peer)))
+        .map(|target| {
+            let row = rows.iter().find(|row| {
+                (&*row.workload, &*row.lead, &*row.peer)
+                    == (target.workload, target.lead, target.peer)
+            });
+            let ratio = row.and_then(|row| row.outcome.headline()).map(|s| s.ratio.median);
+            let state = match (row, ratio) {
+                (None, _) => State::NotBuilt,
+                (Some(_), None) => State::NotMeasured,
+                (Some(_), Some(ratio)) if target.bound.holds(ratio) => State::Met,
+                (Some(_), Some(_)) => State::Missed,
+            };
+            Judged {
+                workload: target.workload.to_owned(),
+                lead: target.lead.to_owned(),
+                peer: target.peer.to_owned(),
+                bound: target.bound,
+                sentence: target.sentence.to_owned(),
+                state,
+                ratio,
+            }
+        })
+        .collect()
+}
+
+/// Short for the table below.
+const fn target(
+    family: &'static str,
+    workload: &'static str,
+    lead: &'static str,
+    peer: &'static str,
+    bound: Bound,
+    sentence: &'static str,
+) -> Target {
+    Target { family, workload, lead, peer, bound, sentence }
+}
+
+use Bound::{AtLeast, AtMost};
+
+/// Every target.
+#[rustfmt::skip]
+pub static TARGETS: &[Target] = &[
+    target("spsc", "8 B", RING, "rtrb push/pop", AtLeast(2.0),
+        "twice the rate of the fastest ring between threads, one message at a time"),
+    target("spsc", "8 B", RING, "rtrb chunks of 64", AtLeast(0.8),
+        "single messages at four fifths of that ring's rate in chunks"),
+    target("spsc", "8 B", RING, "iceoryx2", AtLeast(100.0),
+        "a hundred times the rate of iceoryx2"),
+    target("spsc", "8 B", RING, "pipe", AtLeast(100.0),
+        "a hundred times the rate of a pipe"),
+    target("spsc", "56 B", RING, "rtrb push/pop", AtLeast(2.0),
+        "twice the rate of the fastest ring between threads, one message at a time"),
+    target("spsc", "56 B", RING, "iceoryx2", AtLeast(30.0),
+        "thirty times the rate of iceoryx2"),
+    target("spsc", "56 B", RING, "pipe", AtLeast(30.0),
+        "thirty times the rate of a pipe"),
+    target("spsc", "56 B", RING, "ipc-channel", AtLeast(100.0),
+        "a hundred times the rate of ipc-channel"),
+    target("spsc", "56 B", RING, "Python Queue", AtLeast(500.0),
+        "five hundred times the rate of Python's multiprocessing.Queue"),
+    target("spsc", "1 KiB", BYTES, "iceoryx2", AtLeast(2.5),
+        "two and a half times the rate of iceoryx2, payload touched"),
+    target("spsc", "1 KiB", BYTES, "rtrb chunks of 64", AtLeast(0.8),
+        "four fifths of the rate of a chunked ring between threads"),
+    target("spsc", "64 KiB", BYTES, "iceoryx2", AtLeast(3.0),
+        "three times the rate of iceoryx2, payload touched"),
+    target("spsc", "64 KiB", BYTES, "slot-flag ring (floor)", AtLeast(0.8),
+        "four fifths of the rate of the best hand-written ring of the same bytes"),
+    target("spsc", "round trip 64 B, polling", RING, "two-line ping-pong (floor)", AtMost(1.15),
+        "a round trip costs what two cache lines cost, and at most 15 % more"),
+    target("spsc", "round trip 64 B, polling", RING, "iceoryx2", AtMost(0.2),
+        "a fifth of the time of a polling iceoryx2 round trip"),
+
+    target("mutex", "uncontended pair", MUTEX, "std Mutex", AtMost(1.1),
+        "a lock that survives its holder's death costs 10 % more than one that does not, at most"),
+    target("mutex", "uncontended pair", MUTEX, "pthread normal", AtMost(0.85),
+        "cheaper than the C library's process-shared mutex, which does not survive a death"),
+    target("mutex", "uncontended pair", MUTEX, "pthread robust", AtMost(0.6),
+        "much cheaper than the C library's robust mutex"),
+    target("mutex", "contended, empty section", MUTEX, "pthread robust", AtLeast(1.5),
+        "half again as many sections as the C library's robust mutex"),
+    target("mutex", "contended, empty section", MUTEX, "pthread normal", AtLeast(1.0),
+        "as many sections as the C library's normal mutex"),
+    target("mutex", "hand-over, awake", MUTEX, "two-line ping-pong (floor)", AtMost(1.2),
+        "handing over to a spinning waiter costs what two cache lines cost, and at most 20 % more"),
+    target("mutex", "hand-over, asleep", MUTEX, "bare futex (floor)", AtMost(1.15),
+        "waking a sleeper costs what the kernel's futex costs, and at most 15 % more"),
+    target("mutex", "hand-over, one cpu", MUTEX, "bare futex (floor)", AtMost(1.3),
+        "on one processor a hand-over costs a bare futex and at most 30 % more"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::report;
+
+    const PLANTED: &[Target] =
+        &[target("planted", "8 B", "ours", "theirs", AtLeast(2.0), "twice theirs")];
+
+    fn family() -> Family {
+        Family { name: "planted", title: "", workloads: Vec::new() }
+    }
+
+    fn judged(rows: &[Row]) -> State {
+        let [judged] = judge(PLANTED, &family(), rows, |_| true).try_into().unwrap();
+        judged.state
+    }
+
+    #[test]
+    fn states() {
+        assert_eq!(judged(&report("ours", "theirs", 2.1).rows), State::Met);
+        assert_eq!(judged(&report("ours", "theirs", 1.9).rows), State::Missed);
+        assert_eq!(judged(&report("somebody", "theirs", 9.0).rows), State::NotBuilt);
+        assert_eq!(judged(&report("ours", "nobody", 9.0).rows), State::NotBuilt);
+        let mut unmeasured = report("ours", "theirs", 9.0).rows;
+        unmeasured[0].outcome.summaries.clear();
+        assert_eq!(judged(&unmeasured), State::NotMeasured);
+    }
+
+    #[test]
+    fn bounds_include_themselves_and_refuse_what_is_no_number() {
+        assert!(AtLeast(2.0).holds(2.0) && !AtLeast(2.0).holds(1.99));
+        assert!(AtMost(1.1).holds(1.1) && !AtMost(1.1).holds(1.11));
+        assert!(!AtLeast(0.0).holds(f64::NAN) && !AtMost(9.0).holds(f64::NAN));
+    }
+
+    /// A typing mistake in a name would make a target "not built yet" for ever.
+    #[test]
+    fn every_name_in_the_table_exists_or_is_known_to_be_missing() {
+        let families = crate::families::all();
+        let missing_peers = ["iceoryx2", "ipc-channel", "Python Queue"];
+        let missing_workloads = ["1 KiB", "64 KiB"];
+        for target in TARGETS {
+            let family = families.iter().find(|family| family.name == target.family);
+            let family = family.unwrap_or_else(|| panic!("{target:?}"));
+            let workload = family.workloads.iter().find(|w| w.name == target.workload);
+            let Some(workload) = workload else {
+                assert!(missing_workloads.contains(&target.workload), "{target:?}");
+                continue;
+            };
+            let peers = workload.leads.iter().chain(&workload.peers).map(|subject| subject.name);
+            assert!(
+                missing_peers.contains(&target.peer)
+                    || peers.clone().any(|name| name == target.peer),
+                "{target:?}"
+            );
+            assert!([RING, BYTES, MUTEX].contains(&target.lead), "{target:?}");
+            let fast = workload.measure.is_rate();
+            assert_eq!(fast, matches!(target.bound, AtLeast(_)), "{target:?}: rates are high");
+        }
+    }
+}
