@@ -113,6 +113,7 @@ fn base<R: Ring + 'static>(name: String, fill: Fill) -> Scenario<Booked<R>> {
             (Shape::OneToOne, Role::Survivor(0)) => world.work(me, true, false),
             (Shape::OneToOne, _) => world.work(me, false, true),
         })
+        .while_frozen(|world, me| world.try_beside_frozen(me))
         .audit(|world, me| {
             while let Some(message) = world.ring.pop() {
                 world.ledger.popped(me.number() as usize, &message)?;
@@ -132,6 +133,21 @@ impl<R: Ring> Booked<R> {
                 assert!(self.ledger.popped(SETUP, &message).is_ok(), "the first turn is in order");
             }
         }
+    }
+
+    /// Two turns of tries. The frozen one may hold up the others, so none needs to succeed; but what does must be right.
+    fn try_beside_frozen(&self, me: &Actor<'_>) -> Verdict {
+        let number = me.number() as usize;
+        for _ in 0..2 * R::CAPACITY {
+            let message = self.ledger.next(number);
+            if self.ring.push(&message) {
+                self.ledger.pushed(&message);
+            }
+            if let Some(message) = self.ring.pop() {
+                self.ledger.popped(number, &message)?;
+            }
+        }
+        Ok(())
     }
 
     /// Three turns of the ring: whatever a victim left, it must be met again, and one turn would not meet it again.

@@ -1,11 +1,15 @@
-//! Structures that break when a process dies at the wrong moment. The harness must find them broken.
+//! Structures that break when a process dies, or is slow, at the wrong moment. The harness must find them broken.
 
+mod impatient;
 mod pid_lock;
 #[cfg(target_env = "gnu")]
 mod robust;
+mod two_tokens;
 mod vyukov;
 
-pub use pid_lock::PidLock;
+pub use impatient::{Impatient, ImpatientGuard};
+pub use pid_lock::{PidGuard, PidLock};
 #[cfg(target_env = "gnu")]
-pub use robust::RobustMutex;
+pub use robust::{RobustGuard, RobustMutex};
+pub use two_tokens::TwoTokens;
 pub use vyukov::Vyukov;

@@ -16,7 +16,7 @@ use core::fmt;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use crate::battery::locks::{Held, Lock};
+use crate::battery::locks::{DEAD_OWNER, Held, Lock};
 
 /// A `pthread_mutex_t` with the attributes robust and process-shared.
 #[repr(transparent)]
@@ -28,9 +28,6 @@ unsafe impl Sync for RobustMutex {}
 /// Unlocks a [`RobustMutex`] when dropped.
 #[derive(Debug)]
 pub struct RobustGuard<'a>(&'a RobustMutex);
-
-/// The thread id in glibc's lock word, which is the first word of the mutex.
-const TID: u32 = 0x3fff_ffff;
 
 impl Lock for RobustMutex {
     type Guard<'a> = RobustGuard<'a>;
@@ -73,7 +70,10 @@ impl Lock for RobustMutex {
     fn owner(&self) -> u32 {
         // SAFETY: the mutex is live and begins with glibc's lock word, which everybody uses as an atomic.
         let word = unsafe { AtomicU32::from_ptr(self.0.get().cast()) };
-        word.load(Ordering::Relaxed) & TID
+        match word.load(Ordering::Relaxed) {
+            word if word & libc::FUTEX_OWNER_DIED != 0 => DEAD_OWNER,
+            word => word & libc::FUTEX_TID_MASK,
+        }
     }
 }
 

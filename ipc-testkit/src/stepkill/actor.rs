@@ -56,9 +56,14 @@ impl<'a> Actor<'a> {
         self.station.succeed();
     }
 
-    /// What the scenario's witness said about the victim just before it was killed; 0 without a witness.
+    /// What the scenario's witness said about the last victim just before it was killed; 0 without a witness.
     pub fn witnessed(&self) -> u64 {
         self.control.witnessed.load(Ordering::Relaxed)
+    }
+
+    /// The sum of what the witness said before earlier deaths in this round; 0 if there was only one.
+    pub fn witnessed_before(&self) -> u64 {
+        self.control.witnessed_before.load(Ordering::Relaxed)
     }
 
     /// How many processes were killed in this round so far.

@@ -86,6 +86,8 @@ pub(crate) struct Control {
     pub(crate) deaths: AtomicU32,
     /// What the scenario's witness said just before the last kill.
     pub(crate) witnessed: AtomicU64,
+    /// The sum of what it said before earlier kills of this round.
+    pub(crate) witnessed_before: AtomicU64,
     stations: [Station; Role::COUNT],
 }
 
@@ -129,6 +131,7 @@ impl Control {
             frozen: AtomicU32::new(0),
             deaths: AtomicU32::new(0),
             witnessed: AtomicU64::new(0),
+            witnessed_before: AtomicU64::new(0),
             stations: [const { Station::new() }; Role::COUNT],
         }
     }

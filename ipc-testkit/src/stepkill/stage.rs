@@ -220,7 +220,7 @@ impl<'a, T: Sync> Stage<'a, T> {
             self.let_out(victim)?;
         } else {
             // It waits for the frozen one, or for the newcomer.
-            self.thaw(scene.frozen.take())?;
+            self.thaw(scene.frozen.take(), None)?;
             self.control.station(Role::Newcomer).release();
             self.let_out(&mut scene.victim)?;
         }
@@ -247,7 +247,6 @@ impl<'a, T: Sync> Stage<'a, T> {
         } else {
             scene.victim.pc()?
         };
-        self.call_witness(scene.victim.pid());
         self.kill(&mut scene.victim)?;
         self.report.kill_points += 1;
         self.report.blocked_points += usize::from(asleep);
@@ -279,6 +278,7 @@ impl<'a, T: Sync> Stage<'a, T> {
         self.control.frozen.store(0, Ordering::Relaxed);
         self.control.deaths.store(0, Ordering::Relaxed);
         self.control.witnessed.store(0, Ordering::Relaxed);
+        self.control.witnessed_before.store(0, Ordering::Relaxed);
         self.scenario.reset();
         if self.scenario.holder.is_some() {
             self.send(Role::Holder);
@@ -498,11 +498,13 @@ impl<'a, T: Sync> Stage<'a, T> {
     fn call_witness(&self, victim: sys::Pid) {
         if let Some(witness) = &self.scenario.witness {
             let said = witness(self.scenario.state(), victim as u32);
-            self.control.witnessed.store(said, Ordering::Relaxed);
+            let earlier = self.control.witnessed.swap(said, Ordering::Relaxed);
+            self.control.witnessed_before.fetch_add(earlier, Ordering::Relaxed);
         }
     }
 
     fn kill(&mut self, victim: &mut Tracee) -> io::Result<()> {
+        self.call_witness(victim.pid());
         victim.kill()?;
         self.since = sys::now();
         self.control.deaths.fetch_add(1, Ordering::Relaxed);
@@ -526,10 +528,14 @@ impl<'a, T: Sync> Stage<'a, T> {
     }
 
     /// Lets the frozen one go on after the survivors had their look beside it.
-    fn thaw(&mut self, frozen: Option<Tracee>) -> Result<(), Trouble> {
+    fn thaw(
+        &mut self,
+        frozen: Option<Tracee>,
+        point: Option<&dyn Fn() -> Point>,
+    ) -> Result<(), Trouble> {
         let Some(mut frozen) = frozen else { return Ok(()) };
         if self.scenario.beside_frozen.is_some() {
-            self.run_survivors(Command::BesideFrozen)?;
+            self.run_survivors(Command::BesideFrozen, point)?;
         }
         self.control.frozen.store(0, Ordering::Relaxed);
         self.let_out(&mut frozen)?;
@@ -543,7 +549,7 @@ impl<'a, T: Sync> Stage<'a, T> {
         frozen: Option<Tracee>,
         point: Option<&dyn Fn() -> Point>,
     ) -> Result<(), Trouble> {
-        self.thaw(frozen)?;
+        self.thaw(frozen, point)?;
         if !self.unblocked {
             self.unblock();
             self.since = sys::now();
@@ -555,9 +561,7 @@ impl<'a, T: Sync> Stage<'a, T> {
         let busy = core::mem::take(&mut self.busy);
         self.wait_done(&busy)?;
         self.hear(&busy, point);
-        let survivors = self.survivors();
-        self.run_survivors(Command::Own)?;
-        self.hear(&survivors, point);
+        self.run_survivors(Command::Own, point)?;
         if self.scenario.audit.is_some() {
             let auditor = [Role::Survivor(0)];
             self.crew.command(auditor[0], Command::Audit);
@@ -567,17 +571,19 @@ impl<'a, T: Sync> Stage<'a, T> {
         Ok(())
     }
 
-    fn survivors(&self) -> Vec<Role> {
-        (0..self.scenario.survivors).map(Role::Survivor).collect()
-    }
-
-    fn run_survivors(&mut self, command: Command) -> Result<(), Trouble> {
-        let survivors = self.survivors();
+    fn run_survivors(
+        &mut self,
+        command: Command,
+        point: Option<&dyn Fn() -> Point>,
+    ) -> Result<(), Trouble> {
+        let survivors: Vec<_> = (0..self.scenario.survivors).map(Role::Survivor).collect();
         self.since = sys::now();
         for survivor in &survivors {
             self.crew.command(*survivor, command);
         }
-        self.wait_done(&survivors)
+        self.wait_done(&survivors)?;
+        self.hear(&survivors, point);
+        Ok(())
     }
 
     fn wait_done(&mut self, roles: &[Role]) -> Result<(), Trouble> {
