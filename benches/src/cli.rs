@@ -316,6 +316,34 @@ mod tests {
     }
 
     #[test]
+    fn page_takes_its_tables_from_the_files() {
+        let folder = env::temp_dir().join(format!("ipc-benches-cli-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let program = Program {
+            families: vec![Family { name: "planted", title: "", workloads: Vec::new() }],
+            targets: &[],
+            readme: folder.join("README.md"),
+            folder: folder.clone(),
+        };
+        let page = "<!-- compare planted: generated -->\n<!-- compare planted: end -->\n";
+        let now = || fs::read_to_string(&program.readme).unwrap();
+        fs::write(&program.readme, page).unwrap();
+        assert!(program.regenerate().unwrap_err().to_string().contains("run `compare planted`"));
+
+        let mut report = crate::report::tests::report("ours", "theirs", 2.5);
+        report.machine.debug = true;
+        program.write(&report).unwrap();
+        assert!(program.regenerate().unwrap_err().to_string().contains("debug assertions"));
+        assert_eq!(now(), page, "a refusal leaves the page alone");
+
+        report.machine.debug = false;
+        program.write(&report).unwrap();
+        program.regenerate().unwrap();
+        assert!(now().contains("| ours | theirs (threads) | 2.50 |"), "{}", now());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
     fn good_arguments_are_understood() {
         assert!(matches!(parse("--list"), Ok(Command::List)));
         assert!(matches!(parse("--readme"), Ok(Command::Readme)));

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod families;
 pub mod format;
 pub mod machine;
+pub mod ours;
 pub mod payload;
 pub mod peers;
 pub mod plot;

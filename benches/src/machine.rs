@@ -78,21 +78,25 @@ impl Machine {
         }
     }
 
-    /// One sentence for below a table.
+    /// The machine and the program, a sentence each, for below a table.
     #[must_use]
-    pub fn sentence(&self) -> String {
-        format!(
-            "{}, {} processors{}, {}, {}{}, commit {}, {}, niceness {}.",
+    pub fn sentences(&self) -> [String; 2] {
+        let machine = format!(
+            "{}, {} processors{}, {}, niceness {}.",
             self.processor,
             self.processors,
             if self.virtual_machine { " of a virtual machine" } else { "" },
             self.kernel,
+            self.niceness,
+        );
+        let program = format!(
+            "{}{}, commit {}, {}.",
             self.compiler,
             if self.debug { " WITH DEBUG ASSERTIONS" } else { "" },
             self.commit,
             self.date,
-            self.niceness,
-        )
+        );
+        [machine, program]
     }
 }
 

@@ -19,7 +19,7 @@ const RIGHT: f64 = 940.0;
 const TOP: f64 = 64.0;
 const HEADING: f64 = 30.0;
 const LINE: f64 = 26.0;
-const BOTTOM: f64 = 78.0;
+const BOTTOM: f64 = 90.0;
 
 const INK: &str = "#222";
 const FAINT: &str = "#767676";
@@ -62,8 +62,8 @@ pub fn svg(report: &Report) -> String {
         text(&mut out, x, end + 18.0, "middle", INK, "normal", &plain(tick));
     }
     out.push_str(&body);
-    let machine = report.machine.sentence();
-    for (at, note) in [table::shares(report), machine].iter().enumerate() {
+    let [machine, program] = report.machine.sentences();
+    for (at, note) in [table::shares(report), machine, program].iter().enumerate() {
         let _infallible = writeln!(
             out,
             "<text x=\"16\" y=\"{}\" font-size=\"10\" fill=\"{FAINT}\">{}</text>",

@@ -79,9 +79,9 @@ pub fn judge(sample: &Sample, probes_line: bool) -> Verdict {
     let slowest = sample.probes.iter().copied().fold(0.0, f64::max);
     let fastest = sample.probes.iter().copied().fold(f64::INFINITY, f64::min);
     let on_both_sides = probes_line && fastest < NEAR && slowest >= NEAR;
-    // Written so that a probe or a time that is not a number is dropped too.
-    let sound = slowest <= fastest * AGREE && !on_both_sides;
     let timed = |time: f64| time.is_finite() && time > 0.0;
+    let sound =
+        sample.probes.into_iter().all(timed) && slowest <= fastest * AGREE && !on_both_sides;
     if !sound {
         Verdict::Moved
     } else if sample.delayed > CROWDED || !timed(sample.lead) || !timed(sample.peer) {

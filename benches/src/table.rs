@@ -123,7 +123,8 @@ pub fn text(report: &Report) -> String {
             let _infallible = writeln!(out, "  {}", joined.trim_end());
         }
     }
-    let _infallible = writeln!(out, "\n{}\n{}", shares(report), report.machine.sentence());
+    let _infallible =
+        writeln!(out, "\n{}\n{}", shares(report), report.machine.sentences().join("\n"));
     out
 }
 
@@ -157,7 +158,8 @@ pub fn markdown(report: &Report) -> String {
         }
         out.push('\n');
     }
-    let _infallible = writeln!(out, "{} {}", shares(report), escaped(&report.machine.sentence()));
+    let _infallible =
+        writeln!(out, "{} {}", shares(report), escaped(&report.machine.sentences().join(" ")));
     out
 }
 

@@ -7,6 +7,8 @@ use crate::peers::locks::{Handover, Section, alone, contended, handed_over};
 use crate::peers::pthread::PthreadMutex;
 use crate::subject::{Cpus, Family, Measure, Workload};
 
+type Ours = ipc_sync::Mutex<u64>;
+type Std = Mutex<u64>;
 type ParkingLot = parking_lot::Mutex<u64>;
 type Normal = PthreadMutex<false>;
 type Robust = PthreadMutex<true>;
@@ -21,8 +23,13 @@ pub(super) fn family() -> Family {
                 name: "uncontended pair",
                 measure: Measure::Alone,
                 cpus: Cpus::One,
-                leads: vec![alone::<Mutex<u64>>()],
-                peers: vec![alone::<ParkingLot>(), alone::<Normal>(), alone::<Robust>()],
+                leads: vec![alone::<Ours>()],
+                peers: vec![
+                    alone::<Std>(),
+                    alone::<ParkingLot>(),
+                    alone::<Normal>(),
+                    alone::<Robust>(),
+                ],
             },
             crowd("contended, empty section", Section { inside: 0, outside: 0 }),
             crowd("contended, 100 ns in, 400 ns out", Section { inside: 100, outside: 400 }),
@@ -38,8 +45,9 @@ fn crowd(name: &'static str, section: Section) -> Workload {
         name,
         measure: Measure::Contended,
         cpus: Cpus::Two,
-        leads: vec![contended::<Mutex<u64>>(section)],
+        leads: vec![contended::<Ours>(section)],
         peers: vec![
+            contended::<Std>(section),
             contended::<ParkingLot>(section),
             contended::<Normal>(section),
             contended::<Robust>(section),
@@ -54,9 +62,10 @@ fn relay(name: &'static str, cpus: Cpus, handover: Handover) -> Workload {
         name,
         measure: Measure::RoundTrip,
         cpus,
-        leads: vec![floor],
+        leads: vec![handed_over::<Ours>(handover)],
         peers: vec![
-            handed_over::<Mutex<u64>>(handover),
+            floor,
+            handed_over::<Std>(handover),
             handed_over::<ParkingLot>(handover),
             handed_over::<Normal>(handover),
             handed_over::<Robust>(handover),

@@ -14,7 +14,7 @@ use core::cell::UnsafeCell;
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 
-use crate::payload::{self, Message, Received, Sent};
+use crate::payload::{Message, Received, Sent};
 use crate::peers::locks::Handover;
 use crate::subject::{Done, Ends, Slice, Subject, Wrong};
 use crate::sys::{self, place};
@@ -226,15 +226,4 @@ pub fn bare_futex(handover: Handover) -> Subject {
         };
         Ends::agreeing(side(0), side(1))
     })
-}
-
-/// A stream through private memory, for the micro-benchmarks: the cost of the ring's instructions.
-pub fn slot_ring_in_one_thread() -> impl FnMut() -> u64 {
-    let (mut producer, mut consumer) = SlotRing::<7>::ends();
-    let mut next = 1;
-    move || {
-        producer.push(payload::numbered(next));
-        next += 1;
-        payload::sum(&consumer.pop())
-    }
 }
