@@ -41,7 +41,7 @@ fn ring_pair(criterion: &mut Criterion) {
         numbered::<7>(next)
     };
     let (mut producer, mut consumer) = SlotRing::<7>::ends();
-    group.bench_function("slot-flag ring (floor)", |bencher| {
+    group.bench_function("slot-flag ring (by hand)", |bencher| {
         bencher.iter(|| {
             producer.push(message());
             sum(&consumer.pop())

@@ -194,7 +194,7 @@ pub(crate) mod tests {
                 lead_sides: Sides::Processes,
                 peer: peer.to_owned(),
                 peer_sides: Sides::Threads,
-                outcome: Outcome::of(&[sample; 7], Measure::Stream, true),
+                outcome: Outcome::of(&[sample; targets::ENOUGH], Measure::Stream, true),
             }],
             targets: Vec::new(),
         }

@@ -177,7 +177,7 @@ mod tests {
     fn both_forms_show_the_figures() {
         let report = report("ours", "theirs", 2.5);
         for form in [text(&report), markdown(&report)] {
-            for part in ["8 B", "ours", "theirs (threads)", "2.50", "100 M/s", "40.0 M/s", "7 near"]
+            for part in ["8 B", "ours", "theirs (threads)", "2.50", "100 M/s", "40.0 M/s", "9 near"]
             {
                 assert!(form.contains(part), "{part} in {form}");
             }

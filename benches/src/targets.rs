@@ -18,6 +18,9 @@ pub const BYTES: &str = "ipc-shm bytes";
 /// Ours, in the family `mutex`.
 pub const MUTEX: &str = "ipc-sync Mutex";
 
+/// Fewer pairs than this decide nothing.
+pub const ENOUGH: usize = 9;
+
 /// Something to reach.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
@@ -100,7 +103,7 @@ pub enum State {
     Met,
     /// No.
     Missed,
-    /// The row exists, but no pair of the placement that counts was kept.
+    /// The row exists, but fewer than [`ENOUGH`] pairs of the placement that counts were kept.
     NotMeasured,
     /// The lead or the peer does not exist in the family yet.
     NotBuilt,
@@ -142,7 +145,8 @@ pub fn judge(
                 (&*row.workload, &*row.lead, &*row.peer)
                     == (target.workload, target.lead, target.peer)
             });
-            let ratio = row.and_then(|row| row.outcome.headline()).map(|s| s.ratio.median);
+            let headline = row.and_then(|row| row.outcome.headline());
+            let ratio = headline.filter(|s| s.pairs >= ENOUGH).map(|s| s.ratio.median);
             let state = match (row, ratio) {
                 (None, _) => State::NotBuilt,
                 (Some(_), None) => State::NotMeasured,
@@ -203,7 +207,7 @@ pub static TARGETS: &[Target] = &[
         "four fifths of the rate of a chunked ring between threads"),
     target("spsc", "64 KiB", BYTES, "iceoryx2", AtLeast(3.0),
         "three times the rate of iceoryx2, payload touched"),
-    target("spsc", "64 KiB", BYTES, "slot-flag ring (floor)", AtLeast(0.8),
+    target("spsc", "64 KiB", BYTES, "slot-flag ring (by hand)", AtLeast(0.8),
         "four fifths of the rate of the best hand-written ring of the same bytes"),
     target("spsc", "round trip 64 B, polling", RING, "two-line ping-pong (floor)", AtMost(1.15),
         "a round trip costs what two cache lines cost, and at most 15 % more"),
@@ -254,6 +258,9 @@ mod tests {
         let mut unmeasured = report("ours", "theirs", 9.0).rows;
         unmeasured[0].outcome.summaries.clear();
         assert_eq!(judged(&unmeasured), State::NotMeasured);
+        let mut few = report("ours", "theirs", 9.0).rows;
+        few[0].outcome.summaries[0].pairs = ENOUGH - 1;
+        assert_eq!(judged(&few), State::NotMeasured);
     }
 
     #[test]

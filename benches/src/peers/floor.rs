@@ -107,7 +107,7 @@ impl<const N: usize> SlotConsumer<N> {
 /// The slot-flag ring as a stream of messages.
 #[must_use]
 pub fn slot_flag_ring<const N: usize>() -> Subject {
-    Subject::processes("slot-flag ring (floor)", || {
+    Subject::processes("slot-flag ring (by hand)", || {
         let (mut producer, mut consumer) = SlotRing::<N>::ends();
         let (mut sent, mut received) = (Sent::new(), Received::new());
         Ends::agreeing(
@@ -122,7 +122,7 @@ pub fn slot_flag_ring<const N: usize>() -> Subject {
 pub fn slot_word_ring() -> Subject {
     #[repr(align(128))]
     struct Words([AtomicU64; SLOTS]);
-    Subject::processes("slot-flag ring (floor)", || {
+    Subject::processes("slot-flag ring (by hand)", || {
         let words = place(Words([const { AtomicU64::new(0) }; SLOTS]));
         let (mut sent, mut received) = (Sent::new(), Received::new());
         let (mut tail, mut head) = (0_usize, 0_usize);
