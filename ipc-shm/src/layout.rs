@@ -1,0 +1,225 @@
+//! Every offset and every state word in shared memory: the one place that knows them.
+//!
+//! # A region
+//!
+//! ```text
+//! offset  size  field      written by            all zeros mean
+//! ------  ----  ---------  --------------------  -----------------------------------
+//!      0     8  magic      creator               not a region: refused
+//!      8     8  init       creator, last         not begun: refused
+//!     16     2  major      creator               refused (there is no version 0)
+//!     18     2  minor      creator
+//!     20     4  arch       creator               refused
+//!     24     8  hash       creator               refused (it is recomputed from the directory)
+//!     32     4  kind       creator               refused
+//!     36     4  page       creator               refused
+//!     40     8  total      creator               refused: smaller than the header
+//!     48     8  payload    creator               refused: inside the header
+//!     56     8  size       creator               refused: a region has a payload
+//!     64     8  creator    creator               refused: nobody
+//!     72     4  domain     creator               refused
+//!     76     4  entries    creator               no typed places
+//!     80   944  reserved   nobody                as it is
+//!   1024  3072  directory  creator               96 entries of 32 bytes, `entries` of them used
+//!   4096     -  payload    whoever the places say
+//! ```
+//!
+//! All numbers have the byte order of the machine. The creator stores INITIALISING in `init`, then
+//! everything else, and READY with Release as the very last: until then nobody else maps the region. `magic`
+//! and `init` keep their offsets in every future version, so that an older program can say what it found.
+//!
+//! `init` is one of
+//!
+//! | word | meaning |
+//! |---|---|
+//! | 0 | not begun |
+//! | a `ProcessId` | that process is writing the header, or died doing so |
+//! | [`READY`] | the header is complete and never changes again |
+//!
+//! # A directory entry
+//!
+//! ```text
+//! offset  size  field    meaning
+//!      0     8  offset   of the first element, from the start of the payload
+//!      8     8  count    of elements
+//!     16     4  size     of one element
+//!     20     4  align    of one element
+//!     24     8  type     FNV-1a of the type's name
+//! ```
+//!
+//! # A stamped ring for one producer and one consumer
+//!
+//! A header of 128 bytes and an array of slots, two entries of the directory.
+//!
+//! ```text
+//! offset  size  field     written by                        all zeros mean
+//!      0     8  producer  who claims, closes or takes over  never claimed
+//!      8     8  consumer  who claims, closes or takes over  never claimed
+//!     16     4  domain    who claims (before it does)       nobody has claimed yet
+//!     20   108  reserved
+//! ```
+//!
+//! ```text
+//! slot:  | word, 8 bytes | payload, padded to a multiple of its alignment and of 8 |
+//!
+//! word = 2 x lap + full        (lap 0 is the first)
+//!
+//!   2 x lap      free: the producer may write the message of this lap
+//!   2 x lap + 1  full: the consumer may read it
+//! ```
+//!
+//! The word says whose the payload is. The producer takes it from `2 x lap` to `2 x lap + 1`, the consumer
+//! from there to `2 x (lap + 1)`; nobody else writes it, and neither moves it past the other. All zeros
+//! are a ring that nothing has gone through; on any later lap a zero is a word that neither side
+//! expects, which is reported as corruption. A zero never reads as a message, on any lap.
+//!
+//! # Safety
+//!
+//! The structures marked as plain data have no padding, which the assertions below show, and any
+//! bytes are valid values of them. [`Slot`] and [`RingHeader`] are atomics and a payload cell that their module
+//! reaches only as the slot's word allows.
+#![expect(unsafe_code, reason = "statements about the layout of shared types")]
+
+use bytemuck::{Pod, Zeroable};
+use ipc_core::Shareable;
+use ipc_core::identity::DomainCell;
+use ipc_core::primitive::{AtomicU64, UnsafeCell};
+
+/// `ipc-shm` as the bytes of a little-endian machine.
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"ipc-shm\0");
+
+/// Changes when a program of the other version would misread the region.
+pub(crate) const MAJOR: u16 = 1;
+/// Changes when something is added that an older program must know to take part; newer programs read older regions.
+pub(crate) const MINOR: u16 = 0;
+
+/// What must be the same in both programs although no type says so: byte order and word size.
+pub(crate) const ARCH: u32 =
+    if cfg!(target_endian = "little") { 0x4c45_0000 } else { 0x4245_0000 } | usize::BITS;
+
+/// The header is complete. No `ProcessId` has this bit.
+pub(crate) const READY: u64 = ipc_core::identity::ProcessId::FREE_BIT;
+
+/// Offset of the payload in the file.
+pub(crate) const PAYLOAD: usize = 4096;
+/// Offset of the directory in the file.
+pub(crate) const DIRECTORY: usize = 1024;
+/// How many entries the directory has room for.
+pub(crate) const ENTRIES: usize = (PAYLOAD - DIRECTORY) / size_of::<Entry>();
+/// The largest alignment that a place in the payload can have: mappings begin on a page, and no
+/// page is smaller.
+pub(crate) const MAX_ALIGN: usize = 4096;
+/// Where structures that different processors write begin, so that they share no cache line, and no
+/// pair of lines that is fetched together.
+pub(crate) const LINE: usize = 128;
+
+/// The head of a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Header {
+    pub(crate) magic: u64,
+    pub(crate) init: u64,
+    pub(crate) major: u16,
+    pub(crate) minor: u16,
+    pub(crate) arch: u32,
+    pub(crate) hash: u64,
+    pub(crate) kind: u32,
+    pub(crate) page: u32,
+    pub(crate) total: u64,
+    pub(crate) payload: u64,
+    pub(crate) size: u64,
+    pub(crate) creator: u64,
+    pub(crate) domain: u32,
+    pub(crate) entries: u32,
+}
+
+/// Offset of [`Header::init`], the only word of the header that is accessed as an atomic.
+pub(crate) const INIT: usize = core::mem::offset_of!(Header, init);
+
+/// What lies at one place of the payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Entry {
+    pub(crate) offset: u64,
+    pub(crate) count: u64,
+    pub(crate) size: u32,
+    pub(crate) align: u32,
+    pub(crate) type_hash: u64,
+}
+
+// SAFETY: integers only, and zeros are valid integers.
+unsafe impl Zeroable for Header {}
+// SAFETY: integers without padding: the offsets and the size are asserted below.
+unsafe impl Pod for Header {}
+// SAFETY: integers only, and zeros are valid integers.
+unsafe impl Zeroable for Entry {}
+// SAFETY: integers without padding: the size is asserted below.
+unsafe impl Pod for Entry {}
+
+/// The roles of a ring. Read on slow paths only.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct RingHeader {
+    pub(crate) producer: AtomicU64,
+    pub(crate) consumer: AtomicU64,
+    pub(crate) domain: DomainCell,
+}
+
+// SAFETY: atomics of which every pattern is a state; the padding is never read.
+unsafe impl Shareable for RingHeader {}
+
+/// One message of a ring, and whose it is.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Slot<T> {
+    pub(crate) word: AtomicU64,
+    pub(crate) payload: UnsafeCell<T>,
+}
+
+// SAFETY: the word gives the payload to one side at a time, and hands it over with Release and Acquire.
+unsafe impl<T: Pod + Send> Sync for Slot<T> {}
+// SAFETY: an atomic, and plain data that is reached by copies only; zeros are an empty slot.
+unsafe impl<T: Pod + Send> Shareable for Slot<T> {}
+
+/// The low bit of a slot's word: the payload is a message for the consumer.
+pub(crate) const FULL: u64 = 1;
+/// What a lap adds to a slot's word.
+pub(crate) const LAP: u64 = 2;
+
+#[cfg(not(loom))]
+const _: () = {
+    use core::mem::offset_of;
+    assert!(offset_of!(Header, magic) == 0 && offset_of!(Header, init) == 8);
+    assert!(offset_of!(Header, major) == 16 && offset_of!(Header, minor) == 18);
+    assert!(offset_of!(Header, arch) == 20 && offset_of!(Header, hash) == 24);
+    assert!(offset_of!(Header, kind) == 32 && offset_of!(Header, page) == 36);
+    assert!(offset_of!(Header, total) == 40 && offset_of!(Header, payload) == 48);
+    assert!(offset_of!(Header, size) == 56 && offset_of!(Header, creator) == 64);
+    assert!(offset_of!(Header, domain) == 72 && offset_of!(Header, entries) == 76);
+    assert!(size_of::<Header>() == 80 && size_of::<Header>() <= DIRECTORY);
+    assert!(size_of::<Entry>() == 32 && ENTRIES == 96);
+    assert!(offset_of!(RingHeader, producer) == 0 && offset_of!(RingHeader, consumer) == 8);
+    assert!(offset_of!(RingHeader, domain) == 16 && size_of::<RingHeader>() == LINE);
+    assert!(size_of::<Slot<u8>>() == 16 && size_of::<Slot<u64>>() == 16);
+    assert!(size_of::<Slot<[u64; 7]>>() == 64 && offset_of!(Slot<[u64; 7]>, payload) == 8);
+    assert!(MAX_ALIGN <= PAYLOAD && PAYLOAD % MAX_ALIGN == 0);
+};
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use ipc_core::identity::ProcessId;
+
+    #[test]
+    fn zeros_are_no_region() {
+        let header: Header = Zeroable::zeroed();
+        assert!(header.magic != MAGIC && header.init != READY && header.arch != ARCH);
+        assert!(header.major != MAJOR);
+    }
+
+    #[test]
+    fn ready_is_nobody() {
+        assert_eq!(ProcessId::from_bits(READY), None);
+        assert_eq!(ProcessId::from_bits(0), None);
+    }
+}

@@ -1,0 +1,255 @@
+//! Opening somebody else's region: everything is checked before anything is used.
+//!
+//! # Safety
+//!
+//! The only memory read here as a reference is the `init` word of a mapping whose file was found to be at least a header long
+//! and sealed against shrinking.
+#![expect(unsafe_code, reason = "reads the init word of a fresh mapping")]
+
+use core::fmt;
+
+use bytemuck::Zeroable as _;
+use ipc_core::Errno;
+use ipc_core::identity::ProcessId;
+use ipc_core::primitive::{AtomicU64, Ordering};
+use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use rustix::fs::{OFlags, SealFlags, fcntl_get_seals, fcntl_getfl, fstat};
+use rustix::io::{pread, retry_on_intr};
+
+use super::{Mapping, Region};
+use crate::Kind;
+use crate::layout::{
+    ARCH, DIRECTORY, ENTRIES, Entry, Header, INIT, MAGIC, MAJOR, MINOR, PAYLOAD, READY,
+};
+use crate::plan;
+
+/// Without these the memory behind a mapping could go away.
+const NEEDED: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
+
+/// `expected`: the hash of the plan that the region must have, if the caller has one.
+pub(super) fn attach(fd: OwnedFd, expected: Option<u64>) -> Result<Region, AttachError> {
+    let length = check_file(fd.as_fd())?;
+    let mut head = Header::zeroed();
+    read(fd.as_fd(), bytemuck::bytes_of_mut(&mut head), 0)?;
+    let checked = check_header(&head, length)?;
+    let mut directory = [Entry::zeroed(); ENTRIES];
+    let entries = &mut directory[..checked.entries];
+    read(fd.as_fd(), bytemuck::cast_slice_mut(entries), DIRECTORY as u64)?;
+    check_directory(entries, head.size)?;
+    let found = plan::hash(head.kind, head.size, entries);
+    let expected = expected.unwrap_or(head.hash);
+    // Both: that the header is of one piece, and that it is the one asked for.
+    if head.hash != expected || found != expected {
+        let found = if head.hash == expected { found } else { head.hash };
+        return Err(AttachError::Layout { found, expected });
+    }
+
+    let map = Mapping::new(fd.as_fd(), length).map_err(AttachError::Os)?;
+    // SAFETY: the file is at least a header long and cannot shrink; the word is aligned to 8.
+    let init = unsafe { map.at(INIT).cast::<AtomicU64>().as_ref() };
+    // SYNC: header complete (Release in `create`).
+    if init.load(Ordering::Acquire) != READY {
+        return Err(AttachError::NotReady { creator: None });
+    }
+    Ok(Region {
+        fd,
+        map,
+        kind: checked.kind,
+        size: checked.size,
+        entries: checked.entries,
+        hash: head.hash,
+        creator: checked.creator,
+    })
+}
+
+/// What the descriptor itself says; returns the length of the file.
+fn check_file(fd: BorrowedFd<'_>) -> Result<usize, AttachError> {
+    let seals = match fcntl_get_seals(fd) {
+        Ok(seals) => seals,
+        // Not a file in memory, or a descriptor without a file behind it (`O_PATH`).
+        Err(Errno::INVAL | Errno::BADF) => return Err(AttachError::NotARegion),
+        Err(errno) => return Err(AttachError::Os(errno)),
+    };
+    if !seals.contains(NEEDED) {
+        return Err(AttachError::NotSealed { found: seals.bits(), expected: NEEDED.bits() });
+    }
+    let access = fcntl_getfl(fd).map_err(AttachError::Os)? & OFlags::RWMODE;
+    if access != OFlags::RDWR || seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE) {
+        return Err(AttachError::ReadOnly);
+    }
+    let found = fstat(fd).map_err(AttachError::Os)?.st_size as u64;
+    let expected = PAYLOAD as u64 + 1;
+    let length = usize::try_from(found).ok().filter(|_| found >= expected);
+    length.ok_or(AttachError::TooSmall { found, expected })
+}
+
+fn read(fd: BorrowedFd<'_>, bytes: &mut [u8], at: u64) -> Result<(), AttachError> {
+    let length = bytes.len();
+    let read = retry_on_intr(|| pread(fd, &mut *bytes, at)).map_err(AttachError::Os)?;
+    // A file in memory gives all it has.
+    if read == length { Ok(()) } else { Err(AttachError::NotARegion) }
+}
+
+/// What a header says, in the types that are used from here on.
+struct Checked {
+    kind: Kind,
+    size: usize,
+    entries: usize,
+    creator: ProcessId,
+}
+
+/// In the order in which a creator, and its predecessors of other versions, can be relied upon.
+fn check_header(head: &Header, length: usize) -> Result<Checked, AttachError> {
+    if head.magic == MAGIC.swap_bytes() {
+        let found = head.arch.swap_bytes();
+        return Err(AttachError::Architecture { found, expected: ARCH });
+    }
+    if head.magic != MAGIC {
+        return Err(AttachError::NotARegion);
+    }
+    if head.init != READY {
+        return Err(AttachError::NotReady { creator: ProcessId::from_bits(head.init) });
+    }
+    if head.major != MAJOR || head.minor > MINOR {
+        return Err(AttachError::Version {
+            found: (head.major, head.minor),
+            expected: (MAJOR, MINOR),
+        });
+    }
+    if head.arch != ARCH {
+        return Err(AttachError::Architecture { found: head.arch, expected: ARCH });
+    }
+    if head.total > length as u64 {
+        return Err(AttachError::TooSmall { found: length as u64, expected: head.total });
+    }
+    let end = head.size.checked_add(PAYLOAD as u64);
+    let fits = head.payload == PAYLOAD as u64
+        && head.size > 0
+        && end.is_some_and(|end| end <= head.total)
+        && head.page.is_power_of_two()
+        && head.entries as usize <= ENTRIES
+        && head.domain != 0;
+    let kind = Kind::from_bits(head.kind);
+    let creator = ProcessId::from_bits(head.creator);
+    match (kind, creator, usize::try_from(head.size)) {
+        (Some(kind), Some(creator), Ok(size)) if fits => {
+            Ok(Checked { kind, size, entries: head.entries as usize, creator })
+        }
+        _ => Err(AttachError::Corrupt),
+    }
+}
+
+/// Places are inside the payload, in order, and do not overlap.
+fn check_directory(entries: &[Entry], size: u64) -> Result<(), AttachError> {
+    let mut free = 0;
+    for entry in entries {
+        let bytes = entry.count.checked_mul(entry.size.into());
+        let end = bytes.and_then(|bytes| entry.offset.checked_add(bytes));
+        let aligned = entry.align.is_power_of_two() && entry.offset % u64::from(entry.align) == 0;
+        match end {
+            Some(end) if aligned && entry.offset >= free && end > entry.offset && end <= size => {
+                free = end;
+            }
+            _ => return Err(AttachError::Corrupt),
+        }
+    }
+    Ok(())
+}
+
+/// Why a descriptor did not become a [`Region`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// The operating system said so.
+    Os(Errno),
+    /// Not a memfd, or one that holds something else.
+    NotARegion,
+    /// A region of another version of the layout.
+    Version {
+        /// Major and minor version of the region.
+        found: (u16, u16),
+        /// Those of this crate.
+        expected: (u16, u16),
+    },
+    /// A region of a program with another word size or byte order.
+    Architecture {
+        /// `"LE"` or `"BE"` as the two upper bytes, and the word size in bits.
+        found: u32,
+        /// That of this program.
+        expected: u32,
+    },
+    /// The region was made from another [`Plan`](crate::Plan), or its header has been damaged.
+    Layout {
+        /// The hash of the region's plan.
+        found: u64,
+        /// The hash of the plan that it should have.
+        expected: u64,
+    },
+    /// The file is smaller than it must be.
+    TooSmall {
+        /// The bytes of the file.
+        found: u64,
+        /// The bytes that it should have at least.
+        expected: u64,
+    },
+    /// Somebody could shrink the file under the mapping.
+    NotSealed {
+        /// The seals of the file, as `F_GET_SEALS` gives them.
+        found: u32,
+        /// Those that it must have.
+        expected: u32,
+    },
+    /// The descriptor, or a seal, does not allow writing.
+    ReadOnly,
+    /// The creator has not finished, and never will if it is dead.
+    NotReady {
+        /// The process that was writing the header.
+        creator: Option<ProcessId>,
+    },
+    /// A number in the header is impossible.
+    Corrupt,
+    /// The region holds something of another kind.
+    Kind {
+        /// What it holds.
+        found: Kind,
+        /// What was asked for.
+        expected: Kind,
+    },
+}
+
+static_assertions::assert_impl_all!(AttachError: Send, Sync);
+
+impl fmt::Display for AttachError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Os(errno) => write!(f, "cannot attach to the region: {errno}"),
+            Self::NotARegion => f.write_str("not a region of shared memory"),
+            Self::Version { found, expected } => write!(
+                f,
+                "layout version {}.{} found, {}.{} expected",
+                found.0, found.1, expected.0, expected.1
+            ),
+            Self::Architecture { found, expected } => {
+                write!(f, "architecture {found:#x} found, {expected:#x} expected")
+            }
+            Self::Layout { found, expected } => {
+                write!(f, "layout {found:#x} found, {expected:#x} expected")
+            }
+            Self::TooSmall { found, expected } => {
+                write!(f, "{found} bytes found, at least {expected} expected")
+            }
+            Self::NotSealed { found, expected } => {
+                write!(f, "seals {found:#x} found, {expected:#x} expected")
+            }
+            Self::ReadOnly => f.write_str("the region cannot be written"),
+            Self::NotReady { creator: Some(creator) } => {
+                write!(f, "{creator} has not finished the region")
+            }
+            Self::NotReady { creator: None } => f.write_str("the region is not finished"),
+            Self::Corrupt => f.write_str("a number in the header is impossible"),
+            Self::Kind { found, expected } => write!(f, "{found:?} found, {expected:?} expected"),
+        }
+    }
+}
+
+impl core::error::Error for AttachError {}
