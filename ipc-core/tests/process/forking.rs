@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use ipc_core::process::{Child, ExitStatus, Fork, ForkFnError, Signal, fork, fork_fn};
 use ipc_core::{Errno, Result};
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::{FdFlags, fcntl_getfd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cases::{doing, no_children, open_fds, shared, skip};
@@ -115,6 +116,15 @@ fn plain_fork(in_child: impl FnOnce() -> i32) -> Result<Child> {
     }
 }
 
+/// Neither side keeps anything of the barrier, but for the handle in the parent.
+pub(crate) fn child_has_its_parents_descriptors() {
+    let before = open_fds();
+    let mut child = fork_fn(|| i32::from(open_fds() != before)).expect("fork");
+    assert_eq!(open_fds(), before + 1);
+    assert_eq!(fcntl_getfd(&child), Ok(FdFlags::CLOEXEC));
+    assert_eq!(child.wait(), Ok(ExitStatus::Exited(0)));
+}
+
 pub(crate) fn two_thousand() {
     let maps = || std::fs::read_to_string("/proc/self/maps").expect("/proc").lines().count();
     let cycle = |code: i32| {
@@ -124,6 +134,7 @@ pub(crate) fn two_thousand() {
     (0..10).for_each(cycle);
     let before = (open_fds(), maps());
     let began = std::time::Instant::now();
+    doing("two thousand times fork and wait");
     (0..2000).for_each(|round| cycle(round % 256));
     println!("{:?} for a fork and its wait", began.elapsed() / 2000);
     assert_eq!((open_fds(), maps()), before);

@@ -9,6 +9,7 @@ use ipc_core::process::{ExitStatus, Fork, Signal, fork, fork_fn};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::cases::doing;
+use crate::cases::signals::on_signal;
 use crate::tools::{
     exit_now, ignore_sigchld, kernel_keeps_status, pause_for_ever, raw_fork, raw_waitpid,
 };
@@ -45,6 +46,12 @@ pub(crate) fn signal_and_core_flag_are_exact() {
 
             let mut child = fork_fn(die).expect("fork");
             assert_eq!(child.wait(), Ok(expected));
+
+            // The same from the kernel's record of a process that it reaped itself.
+            ignore_sigchld();
+            let mut child = fork_fn(die).expect("fork");
+            assert_eq!(child.wait(), Ok(if_kept(expected)));
+            on_signal(libc::SIGCHLD, libc::SIG_DFL, 0);
         }
     }
     assert!(seen[..5].iter().all(|dumped| !dumped), "no core under a limit of zero");
@@ -139,6 +146,23 @@ pub(crate) fn in_a_process_not_the_parent() {
         assert_eq!(child.wait(), Ok(ExitStatus::Exited(9)));
         assert_eq!(witness.wait(), Ok(ExitStatus::Exited(0)));
     }
+}
+
+/// Asked again and again about a living child, a process that is not its parent learns nothing, also
+/// after the time that a status may take.
+pub(crate) fn living_child_of_another_process() {
+    let mut child = fork_fn(|| pause_for_ever()).expect("fork");
+    let mut witness = fork_fn(|| {
+        for _ in 0..2 {
+            assert_eq!(child.try_wait(), Ok(None));
+            assert_eq!(child.wait_timeout(Duration::from_millis(1100)), Ok(None));
+        }
+        0
+    })
+    .expect("fork");
+    assert_eq!(witness.wait(), Ok(ExitStatus::Exited(0)));
+    child.kill().expect("kill");
+    assert_eq!(child.wait(), Ok(KILLED));
 }
 
 /// The end is known, the status is not and never will be as long as the parent does nothing.
