@@ -19,7 +19,8 @@ use ipc_benches::report::Report;
 use ipc_benches::subject::{Cpus, Done, Ends, Family, Measure, Subject, Workload, Wrong};
 use ipc_benches::sys;
 use ipc_benches::targets::{Bound, Target};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
 
 /// Nothing here measures for longer.
 const WATCHDOG: Duration = Duration::from_secs(120);
@@ -27,7 +28,10 @@ const WATCHDOG: Duration = Duration::from_secs(120);
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     if arguments.first().is_some_and(|first| first == "planted") {
-        return planted().run(arguments.into_iter().skip(1));
+        let status = planted().run(arguments.into_iter().skip(1));
+        let left = wait(WaitOptions::NOHANG);
+        assert_eq!(left.err(), Some(Errno::CHILD), "every side is killed and reaped by the end");
+        return status;
     }
     let cases: [(&str, fn()); 13] = [
         ("every_real_subject_is_right", every_real_subject_is_right),
