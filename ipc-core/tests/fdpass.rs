@@ -8,8 +8,6 @@
 //! The unsafe acts belong to a sender that breaks the rules, which needs libc.
 #![expect(unsafe_code, reason = "a raw sender, as a hostile peer would use")]
 
-mod cases;
-
 use core::mem;
 use core::ptr;
 use core::time::Duration;
@@ -23,9 +21,9 @@ use rustix::fs::{MemfdFlags, fstat, memfd_create};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socketpair};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use cases::seccomp::{When, answer};
-use cases::signals::{interrupt_every, on_signal};
-use cases::{doing, open_fds};
+use ipc_testkit::cases::seccomp::{When, answer};
+use ipc_testkit::cases::signals::{interrupt_every, on_signal};
+use ipc_testkit::cases::{self, doing, open_fds};
 
 const KINDS: [SocketType; 3] = [SocketType::SEQPACKET, SocketType::DGRAM, SocketType::STREAM];
 

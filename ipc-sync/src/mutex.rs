@@ -19,7 +19,7 @@ use ipc_core::identity::{NoIdentity, ProcessId};
 use ipc_core::primitive::{UnsafeCell, killed, panicking};
 use ipc_core::{Errno, Shareable};
 
-use crate::raw::mutex::{Found, RawMutex, Refused, Until};
+use crate::raw::mutex::{Found, Missed, RawMutex, Refused, Until};
 
 /// A lock that several processes share, and that survives the death of any of them.
 ///
@@ -85,7 +85,7 @@ impl<T: Shareable> Mutex<T> {
     ipc_core::const_unless_loom! {
         /// A free lock around `value`.
         ///
-        /// A waiter notices the death of the owner at the end of a slice, at most 100 ms
+        /// A waiter notices the death of the owner at the end of a slice, at most 64 ms
         /// later. [`in_region`](Self::in_region) makes a lock whose waiters notice it at once.
         ///
         /// # Examples
@@ -230,12 +230,28 @@ impl<T: Shareable> Mutex<T> {
 
     #[inline]
     fn lock_until(&self, until: Until) -> Result<MutexGuard<'_, T>, LockError<'_, T>> {
-        let guard = |found| MutexGuard { mutex: self, found, not_send: PhantomData };
-        match self.raw.lock(until) {
-            Ok(Found::Consistent) => Ok(guard(Found::Consistent)),
-            Ok(found) => Err(LockError::Recovered(Recovered(guard(found)))),
+        match self.raw.lock_uncontended() {
+            Ok(()) => Ok(self.guard(Found::Consistent)),
+            Err(missed) => self.lock_contended(missed, until),
+        }
+    }
+
+    #[cold]
+    fn lock_contended(
+        &self,
+        missed: Missed,
+        until: Until,
+    ) -> Result<MutexGuard<'_, T>, LockError<'_, T>> {
+        match self.raw.lock_contended(missed, until) {
+            Ok(Found::Consistent) => Ok(self.guard(Found::Consistent)),
+            Ok(found) => Err(LockError::Recovered(Recovered(self.guard(found)))),
             Err(refused) => Err(refused.into()),
         }
+    }
+
+    #[inline]
+    fn guard(&self, found: Found) -> MutexGuard<'_, T> {
+        MutexGuard { mutex: self, found, not_send: PhantomData }
     }
 }
 

@@ -214,7 +214,7 @@ fn guards_may_be_dropped_in_any_order() {
 #[test]
 fn foreign_bytes_are_named_corrupt() {
     // A pid of 0 with an incarnation, and all ones.
-    for word in [1_u64 << 40, u64::MAX & !0x3f_ffff, 1 << 62] {
+    for word in [1_u64 << 40, !0x3f_ffff, 1 << 62] {
         let words = [word, 0, 0];
         // SAFETY: every pattern of bits is a `Mutex<u64>`.
         #[expect(unsafe_code, reason = "looking at foreign bytes as a lock")]

@@ -4,6 +4,7 @@
 //! |--------|------------|
 //! | [`stepkill`] | single-steps a process through one operation of the release build and kills it at every instruction |
 //! | [`oracle`] | what must hold afterwards: a mutual-exclusion canary for locks, a ledger of messages for rings |
+//! | [`cases`] | runs each test case in a process of its own, and looks at what it left behind |
 //! | [`battery`] | ready-made scenarios for anything that is a lock or a ring |
 //! | [`controls`] | structures that are known to break when a process dies; the harness must find them broken |
 //! | [`shared`] | memory that all forked processes see at the same address |
@@ -12,6 +13,7 @@
 //! The harness calls libc itself and depends on none of the crates that it judges.
 
 pub mod battery;
+pub mod cases;
 pub mod controls;
 pub mod oracle;
 pub mod shared;

@@ -23,7 +23,8 @@ const CAPACITY: usize = 14;
 /// The gates that one thread has armed.
 ///
 /// Slots at and beyond `len` are null, and each change keeps that true at every instruction: a
-/// signal handler may push and remove at any point, and leaves the list as it found it.
+/// signal handler may push and remove at any point, and leaves the list as it found it. Where it
+/// interrupts a change, the kernel may be told of an older gate, or of none, until the change is done.
 #[repr(C, align(64))]
 pub(super) struct Record {
     /// The process whose thread uses this record, 0 when nobody does. A record with the id of
@@ -54,14 +55,27 @@ impl Record {
     #[inline]
     pub(super) fn remove(&self, gate: &AtomicU32) {
         let len = self.len.load(Ordering::Relaxed) as usize;
+        let Some((newest, older)) = self.gates.get(..len).and_then(<[_]>::split_last) else {
+            return;
+        };
+        if newest.load(Ordering::Relaxed) != ptr::from_ref(gate).cast_mut() {
+            return self.remove_older(gate, len);
+        }
+        newest.store(ptr::null_mut(), Ordering::Relaxed);
+        self.tell_kernel(older.last().map_or(ptr::null_mut(), |gate| gate.load(Ordering::Relaxed)));
+        self.len.store(len as u32 - 1, Ordering::Relaxed);
+    }
+
+    #[cold]
+    fn remove_older(&self, gate: &AtomicU32, len: usize) {
         let Some(at) = self.position(gate, len) else { return };
-        // Close the gap from below; for the newest gate there is none.
+        // Close the gap from below.
         for above in at + 1..len {
             let moved = self.gates[above].load(Ordering::Relaxed);
             self.gates[above - 1].store(moved, Ordering::Relaxed);
         }
         self.gates[len - 1].store(ptr::null_mut(), Ordering::Relaxed);
-        self.tell_kernel(self.newest(len - 1));
+        self.tell_kernel(self.gates[len - 2].load(Ordering::Relaxed));
         self.len.store(len as u32 - 1, Ordering::Relaxed);
     }
 
@@ -69,21 +83,12 @@ impl Record {
         self.position(gate, self.len.load(Ordering::Relaxed) as usize).is_some()
     }
 
-    /// Where `gate` is among the first `len`; the newest first, which it mostly is.
-    #[inline]
+    /// Where `gate` is among the first `len`, the newest such.
     fn position(&self, gate: &AtomicU32, len: usize) -> Option<usize> {
         let gate = ptr::from_ref(gate).cast_mut();
         self.gates[..len.min(CAPACITY)]
             .iter()
             .rposition(|slot| slot.load(Ordering::Relaxed) == gate)
-    }
-
-    /// The newest gate among the first `len`, or null.
-    #[inline]
-    fn newest(&self, len: usize) -> *const AtomicU32 {
-        // The slot of a push that a signal interrupted is still null.
-        let gates = self.gates[..len].iter().rev().map(|slot| slot.load(Ordering::Relaxed));
-        gates.into_iter().find(|gate| !gate.is_null()).unwrap_or(ptr::null_mut())
     }
 
     /// Makes `gate` the one that the kernel wakes on this thread's death.

@@ -70,19 +70,33 @@ impl Identity {
     /// [`NoIdentity`], as there.
     #[inline]
     pub fn current() -> Result<Self, NoIdentity> {
-        let page = PAGE.load(Ordering::Acquire);
-        if !page.is_null() {
-            // SAFETY: a page that was published here stays mapped for ever.
-            let page = unsafe { &*page };
-            // SYNC: identity known (Release in `find_out`).
-            if let Some(id) = ProcessId::from_bits(page.id.load(Ordering::Acquire)) {
-                return Ok(Self {
-                    id,
-                    domain: Domain::from_bits(page.domain.load(Ordering::Relaxed)),
-                });
-            }
+        match Self::known() {
+            Some(me) => Ok(me),
+            None => find_out(),
         }
-        find_out()
+    }
+
+    /// The same, if somebody in this process has asked before. A handful of instructions, for
+    /// fast paths that leave the rest to a slow one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_core::identity::Identity;
+    ///
+    /// let me = Identity::current()?;
+    /// assert_eq!(Identity::known(), Some(me));
+    /// # Ok::<(), ipc_core::identity::NoIdentity>(())
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn known() -> Option<Self> {
+        // SAFETY: a page that was published here stays mapped for ever.
+        // SYNC: page made (Release in `page`).
+        let page = unsafe { PAGE.load(Ordering::Acquire).as_ref() }?;
+        // SYNC: identity known (Release in `find_out`).
+        let id = ProcessId::from_own_page(page.id.load(Ordering::Acquire))?;
+        Some(Self { id, domain: Domain::from_own_page(page.domain.load(Ordering::Relaxed))? })
     }
 }
 

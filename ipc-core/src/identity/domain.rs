@@ -33,6 +33,12 @@ impl Domain {
         self.0.get()
     }
 
+    /// The domain that this process has put into its own private memory; `None` for zeros.
+    #[inline]
+    pub(super) fn from_own_page(bits: u32) -> Option<Self> {
+        NonZeroU32::new(bits).map(Self)
+    }
+
     pub(crate) fn from_bits(bits: u32) -> Self {
         Self(NonZeroU32::new(bits & MASK).unwrap_or(const { NonZeroU32::new(MIXED).unwrap() }))
     }
@@ -81,10 +87,17 @@ fn by_proc() -> Option<u64> {
 /// `resident` is set by whoever places the structure in a shared mapping that outlives every
 /// holder: only then may the kernel be told its address (see [`baton`](crate::baton)).
 #[derive(Debug)]
-#[repr(transparent)]
-pub struct DomainCell(AtomicU32);
+#[repr(C)]
+pub struct DomainCell {
+    word: AtomicU32,
+    /// A bit that never changes need not multiply the model's interleavings.
+    #[cfg(loom)]
+    resident: bool,
+}
 
 static_assertions::assert_impl_all!(DomainCell: Send, Sync);
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<DomainCell>() == 4);
 
 const RESIDENT: u32 = 1 << 31;
 
@@ -118,7 +131,11 @@ impl DomainCell {
         /// ```
         #[must_use]
         pub fn new(resident: bool) -> Self {
-            Self(AtomicU32::new(if resident { RESIDENT } else { 0 }))
+            Self {
+                word: AtomicU32::new(if resident { RESIDENT } else { 0 }),
+                #[cfg(loom)]
+                resident,
+            }
         }
     }
 
@@ -128,16 +145,20 @@ impl DomainCell {
     /// that whoever sees the claim sees the admission too.
     #[inline]
     pub fn admit(&self, domain: Domain) -> Admission {
-        let seen = self.0.load(Ordering::Relaxed);
-        if seen & MASK == domain.to_bits() {
-            Admission(seen)
-        } else {
-            self.admit_first(domain, seen)
-        }
+        self.admitted(domain).unwrap_or_else(|| self.admit_first(domain))
+    }
+
+    /// The admission of `domain`, if it is the only one so far.
+    #[inline]
+    #[must_use]
+    pub fn admitted(&self, domain: Domain) -> Option<Admission> {
+        let seen = self.word.load(Ordering::Relaxed);
+        (seen & MASK == domain.to_bits()).then_some(Admission(seen))
     }
 
     #[cold]
-    fn admit_first(&self, domain: Domain, mut seen: u32) -> Admission {
+    fn admit_first(&self, domain: Domain) -> Admission {
+        let mut seen = self.word.load(Ordering::Relaxed);
         loop {
             let next = match seen & MASK {
                 0 => (seen & !MASK) | domain.to_bits(),
@@ -145,7 +166,7 @@ impl DomainCell {
                 found if found == domain.to_bits() => return Admission(seen),
                 _ => seen | MIXED,
             };
-            match self.0.compare_exchange(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
+            match self.word.compare_exchange(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Admission(next),
                 Err(found) => seen = found,
             }
@@ -156,7 +177,10 @@ impl DomainCell {
     #[inline]
     #[must_use]
     pub fn is_resident(&self) -> bool {
-        Admission(self.0.load(Ordering::Relaxed)).is_resident()
+        #[cfg(loom)]
+        return self.resident;
+        #[cfg(not(loom))]
+        Admission(self.word.load(Ordering::Relaxed)).is_resident()
     }
 
     /// Whether a process of `domain` may judge the life of whoever claimed something here.
@@ -164,7 +188,7 @@ impl DomainCell {
     /// The claim must have been read with Acquire before this is asked.
     #[must_use]
     pub fn judges(&self, domain: Domain) -> bool {
-        self.0.load(Ordering::Relaxed) & MASK == domain.to_bits()
+        self.word.load(Ordering::Relaxed) & MASK == domain.to_bits()
     }
 }
 
@@ -194,7 +218,7 @@ mod tests {
 
     #[test]
     fn zeroed_memory_has_seen_nobody() {
-        let cell = DomainCell(AtomicU32::new(0));
+        let cell = DomainCell { word: AtomicU32::new(0) };
         assert!(!cell.judges(domain(5)));
         assert!(!cell.admit(domain(5)).is_resident() && cell.judges(domain(5)));
     }

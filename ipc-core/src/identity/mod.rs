@@ -111,6 +111,12 @@ impl ProcessId {
         }
     }
 
+    /// The id that this process has put into its own private memory; `None` for zeros.
+    #[inline]
+    fn from_own_page(bits: u64) -> Option<Self> {
+        NonZeroU64::new(bits).map(Self)
+    }
+
     /// The process's number, as its own pid namespace sees it.
     #[must_use]
     pub fn pid(self) -> Pid {

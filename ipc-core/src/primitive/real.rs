@@ -102,6 +102,13 @@ pub mod identity {
         Identity::current()
     }
 
+    /// The calling process, if it has asked before.
+    #[inline]
+    #[must_use]
+    pub fn known() -> Option<Identity> {
+        Identity::known()
+    }
+
     /// What the kernel says about `process`.
     #[must_use]
     pub fn liveness(process: ProcessId) -> Liveness {

@@ -10,11 +10,11 @@ use ipc_core::process::{Child, ExitStatus, Fork, fork, fork_fn};
 use ipc_core::{Errno, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::cases::{doing, no_children, open_fds, shared, skip};
 use crate::tools::{
     bare_clone_sleeper, exit_now, filter_pidfd_open, ignore_sigchld, in_parent_of_fork,
     kill_and_reap, raw_waitpid, sleeper_with_pid,
 };
+use ipc_testkit::cases::{doing, no_children, open_fds, shared, skip};
 
 /// Set by a child that got through the barrier.
 const STARTED: usize = 0;

@@ -1,16 +1,16 @@
 //! Children: exact statuses, exact waits, and nothing left behind.
 //!
-//! Each case runs in a process of its own (see `cases`), since most of them change what a process
+//! Each case runs in a process of its own (see `ipc_testkit::cases`), since most of them change what a process
 //! has only one of: the disposition of SIGCHLD, limits, a seccomp filter. The numbers in the comments
 //! are those of the catalogue of faults.
 
 mod barrier;
-#[path = "../cases/mod.rs"]
-mod cases;
 mod forking;
 mod status;
 mod tools;
 mod waiting;
+
+use ipc_testkit::cases;
 
 fn main() -> std::process::ExitCode {
     cases::run(&[

@@ -8,11 +8,11 @@ use ipc_core::Errno;
 use ipc_core::process::{ExitStatus, Fork, Signal, fork, fork_fn};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use crate::cases::doing;
-use crate::cases::signals::on_signal;
 use crate::tools::{
     exit_now, ignore_sigchld, kernel_keeps_status, pause_for_ever, raw_fork, raw_waitpid,
 };
+use ipc_testkit::cases::doing;
+use ipc_testkit::cases::signals::on_signal;
 
 const KILLED: ExitStatus = ExitStatus::Signaled { signal: 9, core_dumped: false };
 

@@ -12,9 +12,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::process::{Pid, Signal};
 
-use crate::cases::seccomp::{When, answer};
-use crate::cases::shared;
-use crate::cases::signals::on_signal;
+use ipc_testkit::cases::seccomp::{When, answer};
+use ipc_testkit::cases::shared;
+use ipc_testkit::cases::signals::on_signal;
 
 /// Whether the kernel keeps the exit status of a reaped process (Linux 6.15).
 pub(crate) fn kernel_keeps_status() -> bool {

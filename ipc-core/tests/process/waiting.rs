@@ -9,9 +9,9 @@ use ipc_core::process::{ExitStatus, Signal, fork_fn};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::cases::signals::{interrupt_every, on_signal};
-use crate::cases::{doing, shared, skip};
 use crate::tools::{pause_for_ever, ptrace_seize, raw_waitpid};
+use ipc_testkit::cases::signals::{interrupt_every, on_signal};
+use ipc_testkit::cases::{doing, shared, skip};
 
 pub(crate) fn zero_short_long() {
     let mut child = fork_fn(|| pause_for_ever()).expect("fork");

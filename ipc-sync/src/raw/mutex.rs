@@ -30,7 +30,7 @@
 //! # What a death leaves behind
 //!
 //! The baton is armed before the claim and disarmed after the wake, so at every row a death makes the kernel wake
-//! one sleeper; where there is no baton the sleepers' slices end within 100 ms.
+//! one sleeper; where there is no baton the sleepers' slices end within 64 ms.
 //!
 //! | killed | word | then |
 //! |---|---|---|
@@ -78,6 +78,15 @@ const _: () = assert!(size_of::<RawMutex>() == 16 && align_of::<RawMutex>() == 8
 pub(crate) enum Found {
     Consistent,
     Inconsistent,
+}
+
+/// Why the lock was not claimed at the first try.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Missed {
+    /// This process has never asked who it is, or has never been at this lock.
+    Untried,
+    /// The owner word was this and not free.
+    Saw(u64),
 }
 
 /// Why the lock was not claimed.
@@ -134,27 +143,35 @@ impl RawMutex {
         }
     }
 
+    /// Claims the lock if that takes one compare-exchange.
     #[inline]
-    pub(crate) fn lock(&self, until: Until) -> Result<Found, Refused> {
-        let me = identity::current()?;
-        self.arm(self.domain.admit(me.domain).is_resident(), me);
-        // SYNC: what the lock guards (Release in `unlock`). Also Release, so that whoever reads
-        // this claim finds our admission in the domain cell.
-        let claim = (Ordering::AcqRel, Ordering::Acquire);
-        match self.owner.compare_exchange(FREE, me.id.to_bits(), claim.0, claim.1) {
-            Ok(_) => Ok(Found::Consistent),
-            Err(seen) => {
-                let result = self.lock_contended(me, seen, until);
-                if result.is_err() {
-                    self.disarm();
-                }
-                result
-            }
-        }
+    pub(crate) fn lock_uncontended(&self) -> Result<(), Missed> {
+        let me = identity::known().ok_or(Missed::Untried)?;
+        let admission = self.domain.admitted(me.domain).ok_or(Missed::Untried)?;
+        self.arm(admission.is_resident(), me);
+        self.claim(FREE, me.id.to_bits()).map_err(Missed::Saw)
     }
 
+    /// Goes on where [`lock_uncontended`](Self::lock_uncontended) `missed` the lock.
     #[cold]
-    fn lock_contended(&self, me: Identity, mut seen: u64, until: Until) -> Result<Found, Refused> {
+    pub(crate) fn lock_contended(&self, missed: Missed, until: Until) -> Result<Found, Refused> {
+        let me = identity::current()?;
+        let seen = match missed {
+            // The gate has been armed.
+            Missed::Saw(word) => word,
+            Missed::Untried => {
+                self.arm(self.domain.admit(me.domain).is_resident(), me);
+                self.owner.load(Ordering::Acquire)
+            }
+        };
+        let result = self.claim_or_wait(me, seen, until);
+        if result.is_err() {
+            self.disarm();
+        }
+        result
+    }
+
+    fn claim_or_wait(&self, me: Identity, mut seen: u64, until: Until) -> Result<Found, Refused> {
         let mut slices = Slices::new();
         let mut must_look = matches!(until, Until::Now);
         loop {
@@ -209,8 +226,10 @@ impl RawMutex {
         }
     }
 
+    #[inline]
     fn claim(&self, seen: u64, mine: u64) -> Result<(), u64> {
-        // SYNC: as in `lock`.
+        // SYNC: what the lock guards (Release in `replace`). Also Release, so that whoever reads
+        // this claim finds our admission in the domain cell.
         let orders = (Ordering::AcqRel, Ordering::Acquire);
         self.owner.compare_exchange(seen, mine, orders.0, orders.1).map(drop)
     }
@@ -237,7 +256,19 @@ impl RawMutex {
     /// `false`: the word was not ours, and nothing was changed.
     #[inline]
     pub(crate) fn unlock(&self, held: Found, left: Found) -> bool {
-        let Ok(me) = identity::current() else { return false };
+        let Some(me) = identity::known() else { return self.unlock_unknown(held, left) };
+        self.unlock_as(me, held, left)
+    }
+
+    /// A process that holds the lock has an identity; a forked child that drops a copy of a guard
+    /// may have yet to find its own.
+    #[cold]
+    fn unlock_unknown(&self, held: Found, left: Found) -> bool {
+        identity::current().is_ok_and(|me| self.unlock_as(me, held, left))
+    }
+
+    #[inline]
+    fn unlock_as(&self, me: Identity, held: Found, left: Found) -> bool {
         let bits = |found| if found == Found::Consistent { FREE } else { INCONSISTENT };
         let released = self.replace(me.id.to_bits() | bits(held), bits(left));
         if released {
@@ -279,7 +310,7 @@ impl RawMutex {
     /// A change of a word that only its owner may change.
     #[inline]
     fn replace(&self, from: u64, to: u64) -> bool {
-        // SYNC: what the lock guards (Acquire in `lock`).
+        // SYNC: what the lock guards (Acquire in `claim`).
         self.owner.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 

@@ -9,7 +9,7 @@ use ipc_core::primitive::spin_loop;
 /// The slices of one wait: short at first, then longer.
 ///
 /// A sleeper looks at the end of each slice whether the owner still lives. So a slice bounds
-/// how long a wake-up that died with its sender can be missed, and 100 ms is that bound.
+/// how long a wake-up that died with its sender can be missed, and 64 ms is that bound.
 #[derive(Debug)]
 pub(crate) struct Slices {
     next: Duration,
@@ -17,7 +17,8 @@ pub(crate) struct Slices {
 
 impl Slices {
     const FIRST: Duration = Duration::from_millis(2);
-    const LONGEST: Duration = Duration::from_millis(100);
+    const AFTER_WAKE: Duration = Duration::from_micros(500);
+    const LONGEST: Duration = Duration::from_millis(64);
 
     pub(crate) const fn new() -> Self {
         Self { next: Self::FIRST }
@@ -37,7 +38,7 @@ impl Slices {
     /// A wake-up came that brought nothing. It may have been the kernel's, for a death that is
     /// not visible yet: look again soon.
     pub(crate) fn shorten(&mut self) {
-        self.next = Self::FIRST;
+        self.next = Self::AFTER_WAKE;
     }
 }
 
@@ -94,14 +95,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slices_double_to_a_tenth_of_a_second() {
+    fn slices_double_up_to_a_bound() {
         let mut slices = Slices::new();
         for _ in 0..10 {
             slices.lengthen();
         }
         assert_eq!(slices.next, Slices::LONGEST);
         slices.shorten();
-        assert_eq!(slices.next, Slices::FIRST);
+        assert_eq!(slices.next, Slices::AFTER_WAKE);
     }
 
     #[test]

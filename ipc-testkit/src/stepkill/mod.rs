@@ -132,7 +132,7 @@ mod control;
 mod course;
 mod crew;
 mod passes;
-mod procfs;
+pub(crate) mod procfs;
 mod report;
 mod scenario;
 mod stage;

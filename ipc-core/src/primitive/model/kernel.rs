@@ -239,7 +239,11 @@ fn model_index(process: ProcessId) -> usize {
 }
 
 pub fn current() -> Result<Identity, NoIdentity> {
-    thread().map(|thread| thread.me).ok_or(NoIdentity)
+    known().ok_or(NoIdentity)
+}
+
+pub fn known() -> Option<Identity> {
+    thread().map(|thread| thread.me)
 }
 
 pub fn liveness(process: ProcessId) -> Liveness {

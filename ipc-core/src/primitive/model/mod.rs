@@ -49,7 +49,7 @@ pub mod futex {
 }
 
 pub mod identity {
-    pub use super::kernel::{current, liveness};
+    pub use super::kernel::{current, known, liveness};
 }
 
 pub mod baton {

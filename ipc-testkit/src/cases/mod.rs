@@ -10,10 +10,10 @@
 //!
 //! The runner has one thread and forks through libc directly: it must not lean on what it tests.
 #![expect(unsafe_code, reason = "fork, and a page that outlives the processes that share it")]
-#![allow(dead_code, reason = "each test binary uses its part")]
 
-pub(crate) mod seccomp;
-pub(crate) mod signals;
+pub mod events;
+pub mod seccomp;
+pub mod signals;
 
 use core::panic::AssertUnwindSafe;
 use core::ptr;
@@ -39,14 +39,15 @@ const LIMIT: Duration = Duration::from_secs(60);
 const SKIPPED: i32 = 77;
 
 /// Memory that a case shares with the processes it forks, and with the runner.
-pub(crate) struct Shared {
+#[derive(Debug)]
+pub struct Shared {
     /// For the case to use; zero at first.
-    pub(crate) words: [AtomicI32; 16],
+    pub words: [AtomicI32; 16],
     doing: [AtomicU8; 120],
 }
 
 /// The shared memory of this case.
-pub(crate) fn shared() -> &'static Shared {
+pub fn shared() -> &'static Shared {
     static SHARED: OnceLock<usize> = OnceLock::new();
     let address = *SHARED.get_or_init(|| {
         let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
@@ -59,31 +60,31 @@ pub(crate) fn shared() -> &'static Shared {
 }
 
 /// Notes what the case does next, for the message when it hangs.
-pub(crate) fn doing(what: &str) {
+pub fn doing(what: &str) {
     let bytes = what.bytes().chain(core::iter::repeat(0));
     shared().doing.iter().zip(bytes).for_each(|(slot, byte)| slot.store(byte, SeqCst));
 }
 
 /// Ends a case that this machine cannot run.
-pub(crate) fn skip(reason: &str) -> ! {
+pub fn skip(reason: &str) -> ! {
     println!("SKIPPED: {reason}");
     std::process::exit(SKIPPED)
 }
 
 /// The number of open descriptors of this process.
-pub(crate) fn open_fds() -> usize {
+pub fn open_fds() -> usize {
     // The one that reads the directory is in the list.
     std::fs::read_dir("/proc/self/fd").expect("/proc").count() - 1
 }
 
 /// Whether this process has no child, dead or alive.
-pub(crate) fn no_children() -> bool {
+pub fn no_children() -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     matches!(waitid(WaitId::All, options), Err(Errno::CHILD))
 }
 
 /// Runs the cases whose names contain the first argument, and prints what libtest would print.
-pub(crate) fn run(cases: &[(&str, fn())]) -> ExitCode {
+pub fn run(cases: &[(&str, fn())]) -> ExitCode {
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let started = Instant::now();
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);

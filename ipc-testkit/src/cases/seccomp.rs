@@ -8,13 +8,16 @@
 use std::io;
 
 /// Which calls are meant: those where one argument, counted from zero, is or is not a number.
-pub(crate) enum When {
+#[derive(Debug)]
+pub enum When {
+    /// The argument is the number.
     Equal(u32, u32),
+    /// It is not.
     NotEqual(u32, u32),
 }
 
 /// Answers `call` with `action` (`SECCOMP_RET_*`), from now on, in this process and all children.
-pub(crate) fn answer(call: i64, when: &When, action: u32) {
+pub fn answer(call: i64, when: &When, action: u32) {
     let statement = |code, k| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
     let load = |offset| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset);
     let ret = |action| statement(libc::BPF_RET | libc::BPF_K, action);

@@ -9,7 +9,7 @@ use core::{mem, ptr};
 use std::io;
 
 /// Installs a handler, given as libc wants it.
-pub(crate) fn on_signal(signal: i32, handler: libc::sighandler_t, flags: i32) {
+pub fn on_signal(signal: i32, handler: libc::sighandler_t, flags: i32) {
     // SAFETY: all-zero is a valid sigaction.
     let mut action: libc::sigaction = unsafe { mem::zeroed() };
     action.sa_sigaction = handler;
@@ -20,7 +20,7 @@ pub(crate) fn on_signal(signal: i32, handler: libc::sighandler_t, flags: i32) {
 }
 
 /// Sends SIGALRM every so many microseconds; zero stops it.
-pub(crate) fn interrupt_every(micros: i64) {
+pub fn interrupt_every(micros: i64) {
     let interval = libc::timeval { tv_sec: 0, tv_usec: micros };
     let timer = libc::itimerval { it_interval: interval, it_value: interval };
     // SAFETY: the timer is read during the call only.

@@ -1,0 +1,36 @@
+//! Waiting until another process has got somewhere, as the kernel sees it.
+//!
+//! There is no event for "is asleep" or "has executed", so these look again and again, and yield in
+//! between. The time limit of the case bounds them.
+
+use std::os::fd::AsFd;
+use std::thread::yield_now;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::Pid;
+
+use crate::stepkill::procfs::is_parked;
+
+/// Waits until `pid` is asleep in a futex call.
+pub fn await_sleep(pid: Pid) {
+    super::doing("waiting for a process to fall asleep");
+    while !is_parked(pid.as_raw_nonzero().get()).expect("a live process") {
+        yield_now();
+    }
+}
+
+/// Waits until `pid` runs the program called `name`.
+pub fn await_program(pid: Pid, name: &str) {
+    super::doing("waiting for a process to execute its program");
+    let path = format!("/proc/{}/comm", pid.as_raw_nonzero());
+    while std::fs::read_to_string(&path).expect("a live process").trim_end() != name {
+        yield_now();
+    }
+}
+
+/// Waits until the process behind `pidfd` has ended, without reaping it.
+pub fn await_exit(pidfd: impl AsFd) {
+    super::doing("waiting for a process to end");
+    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+    poll(&mut fds, None).expect("a pidfd can be polled");
+}
