@@ -95,6 +95,8 @@ impl Report {
                     continue;
                 }
                 progress(&format!("{}, {name}", family.name));
+                // The first visit takes what comes; the others wait for what is missing.
+                let plan = Plan { seek_near: visit > 0, ..plan };
                 let more = runner::run(workload, lead, peer, plan)
                     .map_err(|error| (format!("{}, {name}", family.name), error))?;
                 samples.extend(more);

@@ -26,6 +26,8 @@ pub struct Plan {
     pub row_limit: Duration,
     /// How often the rows are visited that still lack pairs of the placement that counts.
     pub visits: usize,
+    /// Whether to measure only while the processors are near; until then only the probe runs.
+    pub seek_near: bool,
     /// A slice that takes longer than this hangs.
     pub watchdog: Duration,
 }
@@ -36,7 +38,8 @@ impl Plan {
         slice: Duration::from_millis(16),
         pairs: 61,
         row_limit: Duration::from_secs(6),
-        visits: 4,
+        visits: 6,
+        seek_near: false,
         watchdog: Duration::from_secs(10),
     };
 
@@ -46,6 +49,7 @@ impl Plan {
         pairs: 3,
         row_limit: Duration::from_millis(100),
         visits: 1,
+        seek_near: false,
         watchdog: Duration::from_secs(10),
     };
 }

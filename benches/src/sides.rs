@@ -164,6 +164,12 @@ impl Left {
         let mut kept = [0; 3];
         let mut before = self.probe();
         for pair in 0.. {
+            while plan.seek_near && self.setting.probes_line && before >= stats::NEAR {
+                if sys::now() >= end {
+                    return;
+                }
+                before = self.probe();
+            }
             // Who goes first changes, so that a drift of the machine favours nobody.
             let first = pair % 2;
             let mut timed = [None; 2];
