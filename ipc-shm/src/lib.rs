@@ -53,6 +53,7 @@ mod plan;
 mod raw_value;
 #[cfg(not(loom))]
 mod region;
+pub mod ring;
 
 pub use ipc_core::{Padded, Shareable};
 #[cfg(not(loom))]

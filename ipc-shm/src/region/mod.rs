@@ -312,10 +312,6 @@ impl Region {
         Mapping::new(self.fd.as_fd(), self.map.length())
     }
 
-    pub(crate) fn mapping(&self) -> &Mapping {
-        &self.map
-    }
-
     /// Entry `index` of the directory.
     fn entry(&self, index: usize) -> Option<Entry> {
         if index >= self.entries {

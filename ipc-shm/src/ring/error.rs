@@ -1,0 +1,149 @@
+//! What a ring says when it says no.
+
+use core::fmt;
+
+use ipc_core::Errno;
+use ipc_core::identity::{NoIdentity, ProcessId};
+
+#[cfg(not(loom))]
+use crate::{CreateError, PlanError};
+
+/// Why a message was not pushed. It comes back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum PushError<T> {
+    /// The consumer has not yet made room.
+    Full(T),
+    /// The ring is full, and the consumer is closed or dead: nobody makes room unless a new consumer
+    /// attaches.
+    Disconnected(T),
+    /// The ring's words are not what a ring can have. This producer is of no use any more.
+    Corrupt(T),
+}
+
+impl<T> PushError<T> {
+    /// The message that was not pushed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(ipc_shm::ring::PushError::Full(7).into_inner(), 7);
+    /// ```
+    pub fn into_inner(self) -> T {
+        let (Self::Full(message) | Self::Disconnected(message) | Self::Corrupt(message)) = self;
+        message
+    }
+}
+
+impl<T> fmt::Debug for PushError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "Full(..)",
+            Self::Disconnected(_) => "Disconnected(..)",
+            Self::Corrupt(_) => "Corrupt(..)",
+        })
+    }
+}
+
+impl<T> fmt::Display for PushError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "the ring is full",
+            Self::Disconnected(_) => "the ring is full and its consumer is gone",
+            Self::Corrupt(_) => CORRUPT,
+        })
+    }
+}
+
+impl<T> core::error::Error for PushError<T> {}
+
+/// Why no message was popped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PopError {
+    /// The producer has not yet pushed another one.
+    Empty,
+    /// The ring is empty, and the producer is closed or dead: no message comes unless a new producer
+    /// attaches.
+    Disconnected,
+    /// The ring's words are not what a ring can have. This consumer is of no use any more.
+    Corrupt,
+}
+
+impl fmt::Display for PopError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "the ring is empty",
+            Self::Disconnected => "the ring is empty and its producer is gone",
+            Self::Corrupt => CORRUPT,
+        })
+    }
+}
+
+impl core::error::Error for PopError {}
+
+const CORRUPT: &str = "the ring's memory has been damaged";
+
+/// Why this process did not become the producer or the consumer of a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RoleError {
+    /// A process has the role, and is not known to be dead. It may be this process, by another handle.
+    Taken {
+        /// Who has it.
+        owner: ProcessId,
+    },
+    /// The ring's words are not what a ring can have.
+    Corrupt,
+    /// This process has no identity by which others could tell its death.
+    NoIdentity(NoIdentity),
+    /// The ring could not be mapped once more for the new handle.
+    Os(Errno),
+}
+
+impl fmt::Display for RoleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken { owner } => write!(f, "{owner} has this end of the ring"),
+            Self::Corrupt => f.write_str(CORRUPT),
+            Self::NoIdentity(error) => error.fmt(f),
+            Self::Os(errno) => write!(f, "cannot map the ring: {errno}"),
+        }
+    }
+}
+
+impl core::error::Error for RoleError {}
+
+/// Why there is no new ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RingError {
+    /// A ring for no messages.
+    ZeroCapacity,
+    /// The allocator has no room for it.
+    OutOfMemory,
+    /// Its slots cannot lie in a region.
+    #[cfg(not(loom))]
+    Plan(PlanError),
+    /// The region could not be made.
+    #[cfg(not(loom))]
+    Region(CreateError),
+}
+
+impl fmt::Display for RingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ZeroCapacity => f.write_str("a ring of capacity 0"),
+            Self::OutOfMemory => f.write_str("not enough memory for the ring"),
+            #[cfg(not(loom))]
+            Self::Plan(error) => error.fmt(f),
+            #[cfg(not(loom))]
+            Self::Region(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for RingError {}
+
+static_assertions::assert_impl_all!(PushError<u64>: Send, Sync);
+static_assertions::assert_impl_all!(PopError: Send, Sync);
+static_assertions::assert_impl_all!(RoleError: Send, Sync);
+static_assertions::assert_impl_all!(RingError: Send, Sync);

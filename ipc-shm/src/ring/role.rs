@@ -1,0 +1,160 @@
+//! Who is the producer and who is the consumer of a ring.
+//!
+//! A role is one word:
+//!
+//! | word | meaning | who may change it |
+//! |---|---|---|
+//! | 0 | vacant, nobody has ever had it | anybody: claim |
+//! | a [`ProcessId`] | that process has it | that process: close; others of its domain, once it is dead: claim |
+//! | [`CLOSED`] | vacant, the last owner gave it up | anybody: claim |
+//!
+//! A claim is one compare-exchange that names the new owner, so at every instruction at which a process can be
+//! killed the role is either not yet its own or visibly a dead process's. There is no generation
+//! beside the owner: an id is never given to a second process, and within one process a role is claimed again only
+//! after it was closed. A forked child has another id than its parent, so what it does with a copy of the
+//! parent's handle does not close the parent's role.
+
+use ipc_core::identity::{DomainCell, Identity, Liveness, ProcessId};
+use ipc_core::primitive::{AtomicU64, Ordering, identity};
+
+use super::RoleError;
+
+const VACANT: u64 = 0;
+const CLOSED: u64 = ProcessId::FREE_BIT;
+
+/// How things stand with the other end of a ring, at the moment of asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Peer {
+    /// Nobody has attached yet.
+    Absent,
+    /// This process has the other end, and lives.
+    Alive(ProcessId),
+    /// It gave its end up in order.
+    Closed,
+    /// It has died. Another process may take its end over.
+    Dead(ProcessId),
+    /// It has the other end, and the kernel does not say whether it lives: it may be in another pid
+    /// namespace.
+    Unknown(ProcessId),
+}
+
+static_assertions::assert_impl_all!(Peer: Send, Sync);
+
+/// One role of a ring.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Role<'a> {
+    pub(super) word: &'a AtomicU64,
+    pub(super) domain: &'a DomainCell,
+}
+
+impl Role<'_> {
+    /// Takes the role if nobody has it, or if the kernel says that its owner is dead.
+    pub(super) fn claim(self) -> Result<Identity, RoleError> {
+        let me = identity::current().map_err(RoleError::NoIdentity)?;
+        self.domain.admit(me.domain);
+        // Acquire: the owner's admission to the domain comes with its claim.
+        let mut seen = self.word.load(Ordering::Acquire);
+        loop {
+            if let Some(owner) = owner(seen)? {
+                if self.look(owner, me) != Liveness::Dead {
+                    return Err(RoleError::Taken { owner });
+                }
+            }
+            // SYNC: what the last owner left (Release in `close`; a death is seen through the kernel).
+            // Release: our admission comes with our claim.
+            let orders = (Ordering::AcqRel, Ordering::Acquire);
+            match self.word.compare_exchange(seen, me.id.to_bits(), orders.0, orders.1) {
+                Ok(_) => return Ok(me),
+                Err(found) => seen = found,
+            }
+        }
+    }
+
+    /// Gives the role up, if the calling process has it.
+    pub(super) fn close(self) {
+        let Ok(me) = identity::current() else { return };
+        // SYNC: role closed (Acquire in `peer_is_gone` and `claim`). A failure means that this is a forked copy.
+        let (ours, order) = (me.id.to_bits(), Ordering::Release);
+        let _ = self.word.compare_exchange(ours, CLOSED, order, Ordering::Relaxed);
+    }
+
+    pub(super) fn peer(self) -> Peer {
+        let owner = match self.word.load(Ordering::Acquire) {
+            VACANT => return Peer::Absent,
+            word => match owner(word) {
+                Ok(Some(owner)) => owner,
+                // An impossible word is nobody who could answer.
+                Ok(None) | Err(_) => return Peer::Closed,
+            },
+        };
+        let me = identity::current();
+        match me.map_or(Liveness::Unknown, |me| self.look(owner, me)) {
+            Liveness::Alive => Peer::Alive(owner),
+            Liveness::Dead => Peer::Dead(owner),
+            Liveness::Unknown => Peer::Unknown(owner),
+        }
+    }
+
+    fn look(self, owner: ProcessId, me: Identity) -> Liveness {
+        if owner == me.id {
+            Liveness::Alive
+        } else if self.domain.judges(me.domain) {
+            identity::liveness(owner)
+        } else {
+            Liveness::Unknown
+        }
+    }
+}
+
+fn owner(word: u64) -> Result<Option<ProcessId>, RoleError> {
+    match word {
+        VACANT | CLOSED => Ok(None),
+        _ => ProcessId::from_bits(word).map(Some).ok_or(RoleError::Corrupt),
+    }
+}
+
+/// How often a side that finds nothing to do asks whether its peer lives.
+///
+/// A closed role is a load, and is seen at every miss. Death is a question to the kernel of about
+/// 5 µs. It is asked at miss 1024 in a row, 2048, 4096 and so on, and at least at every 65,536th: a side that polls in a
+/// tight loop learns of a death after at most as long again as it had waited anyway, and the
+/// question costs it at most 5 ns per miss.
+#[derive(Debug, Default)]
+pub(super) struct Misses {
+    /// Where the misses in a row happened.
+    at: (usize, u64),
+    count: u32,
+    /// The role word of a peer that is dead: dead for ever.
+    dead: u64,
+}
+
+/// Under loom every miss asks: the model would not live long enough to come to the thousandth.
+const FIRST_LOOK: u32 = if cfg!(loom) { 1 } else { 1024 };
+const LONGEST: u32 = if cfg!(loom) { 1 } else { 1 << 16 };
+
+impl Misses {
+    /// A miss at `at`, a position that is never missed again after a hit: whether the peer is closed or
+    /// known to be dead.
+    pub(super) fn peer_is_gone(&mut self, at: (usize, u64), role: Role<'_>) -> bool {
+        if at != self.at {
+            self.at = at;
+            self.count = 0;
+        }
+        self.count = self.count.wrapping_add(1);
+        // SYNC: role closed (Release in `close`).
+        let word = role.word.load(Ordering::Acquire);
+        match word {
+            VACANT => false,
+            CLOSED => true,
+            _ if word == self.dead => true,
+            _ => {
+                let due = self.count.is_power_of_two() || self.count % LONGEST == 0;
+                if due && self.count >= FIRST_LOOK && matches!(role.peer(), Peer::Dead(_)) {
+                    self.dead = word;
+                }
+                word == self.dead
+            }
+        }
+    }
+}

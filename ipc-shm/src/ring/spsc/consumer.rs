@@ -1,0 +1,149 @@
+//! [`Consumer`]: the reading end.
+//!
+//! # Safety
+//!
+//! A payload is read only while its slot's word says that the slot is full on the consumer's own lap. Only the
+//! consumer takes it out of that state, and there is one consumer: the role word names this
+//! process, and the handle is borrowed alone. Plain data may have any bytes.
+#![expect(unsafe_code, reason = "reads payloads that the slot's word makes ours")]
+
+use core::fmt;
+
+use bytemuck::Pod;
+use ipc_core::primitive::{Ordering, killed};
+
+use super::cursor::Cursor;
+use super::slots::{Keep, RawRing};
+use crate::layout::{FULL, LAP, RingHeader};
+use crate::ring::role::{Misses, Role};
+use crate::ring::{Peer, PopError, RoleError};
+
+/// The reading end of a [`Ring`](super::Ring).
+///
+/// Dropping it closes the end: the producer is told when the ring is full, and another consumer may
+/// attach and go on. If this process dies, the same happens as soon as somebody asks the kernel.
+pub struct Consumer<'r, T: Pod + Send> {
+    cursor: Cursor<'r, T>,
+    misses: Misses,
+}
+
+static_assertions::assert_impl_all!(Consumer<'static, u64>: Send, Sync);
+
+impl<'r, T: Pod + Send> Consumer<'r, T> {
+    pub(super) fn claim(ring: RawRing<T>, keep: Keep<'r, T>) -> Result<Self, RoleError> {
+        own(ring.roles()).claim()?;
+        let Some(cursor) = Cursor::resume(ring, keep, |word| word / LAP) else {
+            own(ring.roles()).close();
+            return Err(RoleError::Corrupt);
+        };
+        Ok(Self { cursor, misses: Misses::default() })
+    }
+
+    /// Copies the next message out and releases its slot. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`PopError`]. Whether the producer is gone is only looked at when the ring is empty, and whether it is
+    /// *dead* only when the ring has been empty for a thousand tries: see [`peer`](Self::peer) for a caller
+    /// that sleeps between its tries. [`PopError::Disconnected`] comes after the last message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_shm::ring::{PopError, spsc::Ring};
+    ///
+    /// let ring = Ring::<u64>::create(8)?;
+    /// let (mut producer, mut consumer) = (ring.producer()?, ring.consumer()?);
+    /// producer.push(1)?;
+    /// drop(producer);
+    /// assert_eq!(consumer.pop(), Ok(1));
+    /// assert_eq!(consumer.pop(), Err(PopError::Disconnected));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn pop(&mut self) -> Result<T, PopError> {
+        loop {
+            let Some((slot, free)) = self.cursor.slot() else { return Err(PopError::Corrupt) };
+            // SAFETY: the cursor keeps the slot alive.
+            let slot = unsafe { slot.as_ref() };
+            // SYNC: message published (Release in `Producer::push`).
+            let found = slot.word.load(Ordering::Acquire);
+            if found != free | FULL {
+                self.refused(found)?;
+                continue;
+            }
+            // SAFETY: the slot is full on our lap, so its payload is ours, and any bytes are a `T`.
+            let message = slot.payload.with(|payload| unsafe { payload.read() });
+            // SYNC: slot released (Acquire in `Producer::push`).
+            slot.word.store(free.wrapping_add(LAP), Ordering::Release);
+            self.cursor.advance();
+            return Ok(message);
+        }
+    }
+
+    /// How things stand with the producer. Asks the kernel, about 5 µs.
+    ///
+    /// It may change at any moment, except that what is dead stays dead until another process
+    /// attaches. Messages of a producer that is closed or dead are still in the ring, and can be popped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_shm::ring::{Peer, spsc::Ring};
+    ///
+    /// let ring = Ring::<u64>::create(1)?;
+    /// let consumer = ring.consumer()?;
+    /// assert_eq!(consumer.peer(), Peer::Absent);
+    /// drop(ring.producer()?);
+    /// assert_eq!(consumer.peer(), Peer::Closed);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        other(self.cursor.roles()).peer()
+    }
+
+    /// How many messages the ring can hold.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.cursor.capacity()
+    }
+
+    /// The slot's word is not that of a full slot of this lap. `Ok`: there is a message after all.
+    #[cold]
+    fn refused(&mut self, found: u64) -> Result<(), PopError> {
+        let free = self.cursor.free();
+        if found != free {
+            self.cursor.poison();
+            return Err(PopError::Corrupt);
+        }
+        let (at, role) = (self.cursor.position(), other(self.cursor.roles()));
+        if !self.misses.peer_is_gone(at, role) {
+            return Err(PopError::Empty);
+        }
+        // It may have pushed between our look and its end; after its end it pushes no more.
+        if self.cursor.word() == free { Err(PopError::Disconnected) } else { Ok(()) }
+    }
+}
+
+fn own(roles: &RingHeader) -> Role<'_> {
+    Role { word: &roles.consumer, domain: &roles.domain }
+}
+
+fn other(roles: &RingHeader) -> Role<'_> {
+    Role { word: &roles.producer, domain: &roles.domain }
+}
+
+impl<T: Pod + Send> Drop for Consumer<'_, T> {
+    fn drop(&mut self) {
+        if !killed() {
+            own(self.cursor.roles()).close();
+        }
+    }
+}
+
+impl<T: Pod + Send> fmt::Debug for Consumer<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer").field("capacity", &self.capacity()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,155 @@
+//! [`Producer`]: the writing end.
+//!
+//! # Safety
+//!
+//! A payload is written only while its slot's word says that the slot is free on the producer's own lap. Only the
+//! producer takes it out of that state, and there is one producer: the role word names this process,
+//! and the handle is borrowed alone.
+#![expect(unsafe_code, reason = "writes payloads that the slot's word makes ours")]
+
+use core::fmt;
+
+use bytemuck::Pod;
+use ipc_core::primitive::{Ordering, killed};
+
+use super::cursor::Cursor;
+use super::slots::{Keep, RawRing};
+use crate::layout::{FULL, LAP, RingHeader};
+use crate::ring::role::{Misses, Role};
+use crate::ring::{Peer, PushError, RoleError};
+
+/// The writing end of a [`Ring`](super::Ring).
+///
+/// Dropping it closes the end: the consumer is told once it has popped what is in the ring, and another
+/// producer may attach. If this process dies, the same happens as soon as somebody asks the kernel.
+pub struct Producer<'r, T: Pod + Send> {
+    cursor: Cursor<'r, T>,
+    misses: Misses,
+}
+
+static_assertions::assert_impl_all!(Producer<'static, u64>: Send, Sync);
+
+impl<'r, T: Pod + Send> Producer<'r, T> {
+    pub(super) fn claim(ring: RawRing<T>, keep: Keep<'r, T>) -> Result<Self, RoleError> {
+        own(ring.roles()).claim()?;
+        let Some(cursor) = Cursor::resume(ring, keep, |word| word.wrapping_add(FULL) / LAP) else {
+            own(ring.roles()).close();
+            return Err(RoleError::Corrupt);
+        };
+        Ok(Self { cursor, misses: Misses::default() })
+    }
+
+    /// Copies `message` into the next slot, if that is free. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// The message comes back in a [`PushError`]. Whether the consumer is gone is only looked at
+    /// when the ring is full, and whether it is *dead* only when the ring has been full for a thousand tries: see
+    /// [`peer`](Self::peer) for a caller that sleeps between its tries.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_shm::ring::{PushError, spsc::Ring};
+    ///
+    /// let ring = Ring::<u64>::create(1)?;
+    /// let mut producer = ring.producer()?;
+    /// producer.push(1)?;
+    /// assert_eq!(producer.push(2), Err(PushError::Full(2)));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn push(&mut self, message: T) -> Result<(), PushError<T>> {
+        let Some((slot, free)) = self.cursor.slot() else {
+            return Err(PushError::Corrupt(message));
+        };
+        // SAFETY: the cursor keeps the slot alive.
+        let slot = unsafe { slot.as_ref() };
+        // SYNC: slot released (Release in `Consumer::pop`).
+        let found = slot.word.load(Ordering::Acquire);
+        if found != free {
+            return Err(match self.refused(found) {
+                Refused::Full => PushError::Full(message),
+                Refused::Disconnected => PushError::Disconnected(message),
+                Refused::Corrupt => PushError::Corrupt(message),
+            });
+        }
+        // SAFETY: the slot is free on our lap, so its payload is ours.
+        slot.payload.with_mut(|payload| unsafe { payload.write(message) });
+        // SYNC: message published (Acquire in `Consumer::pop`).
+        slot.word.store(free | FULL, Ordering::Release);
+        self.cursor.advance();
+        Ok(())
+    }
+
+    /// How things stand with the consumer. Asks the kernel, about 5 µs.
+    ///
+    /// It may change at any moment, except that what is dead stays dead until another
+    /// process attaches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_core::identity::ProcessId;
+    /// use ipc_shm::ring::{Peer, spsc::Ring};
+    ///
+    /// let ring = Ring::<u64>::create(1)?;
+    /// let producer = ring.producer()?;
+    /// assert_eq!(producer.peer(), Peer::Absent);
+    /// let consumer = ring.consumer()?;
+    /// assert_eq!(producer.peer(), Peer::Alive(ProcessId::current()?));
+    /// drop(consumer);
+    /// assert_eq!(producer.peer(), Peer::Closed);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        other(self.cursor.roles()).peer()
+    }
+
+    /// How many messages the ring can hold.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.cursor.capacity()
+    }
+
+    /// The slot's word is not that of a free slot of this lap.
+    #[cold]
+    fn refused(&mut self, found: u64) -> Refused {
+        if found != self.cursor.free().wrapping_sub(LAP) | FULL {
+            self.cursor.poison();
+            return Refused::Corrupt;
+        }
+        let (at, role) = (self.cursor.position(), other(self.cursor.roles()));
+        if self.misses.peer_is_gone(at, role) { Refused::Disconnected } else { Refused::Full }
+    }
+}
+
+/// Why there is no room.
+enum Refused {
+    Full,
+    Disconnected,
+    Corrupt,
+}
+
+fn own(roles: &RingHeader) -> Role<'_> {
+    Role { word: &roles.producer, domain: &roles.domain }
+}
+
+fn other(roles: &RingHeader) -> Role<'_> {
+    Role { word: &roles.consumer, domain: &roles.domain }
+}
+
+impl<T: Pod + Send> Drop for Producer<'_, T> {
+    fn drop(&mut self) {
+        if !killed() {
+            own(self.cursor.roles()).close();
+        }
+    }
+}
+
+impl<T: Pod + Send> fmt::Debug for Producer<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").field("capacity", &self.capacity()).finish_non_exhaustive()
+    }
+}
