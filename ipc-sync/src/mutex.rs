@@ -223,6 +223,13 @@ impl<T: Shareable> Mutex<T> {
         self.raw.break_lock();
     }
 
+    /// For models: the calling process has been here before.
+    #[cfg(loom)]
+    #[doc(hidden)]
+    pub fn admit(&self) {
+        self.raw.admit();
+    }
+
     /// The value, without locking: nobody else can have the lock.
     pub fn into_inner(self) -> T {
         self.value.into_inner()

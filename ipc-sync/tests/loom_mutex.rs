@@ -62,7 +62,15 @@ mod model {
         died_inside: AtomicUsize,
     }
 
+    /// A lock at which this namespace has been before: `two_processes` and
+    /// `two_domains_never_steal` explore who comes first.
     fn shared() -> Arc<Shared> {
+        let shared = fresh();
+        sim::process(END, || shared.mutex.admit());
+        shared
+    }
+
+    fn fresh() -> Arc<Shared> {
         // SAFETY: see the head of this file.
         let mutex = unsafe { Mutex::in_region(0) };
         let zero = || AtomicUsize::new(0);
@@ -123,28 +131,28 @@ mod model {
     }
 
     /// Runs process 0 here and the others beside it; then the lock must be free, and a death inside told of once.
-    fn together(first: fn(&Shared), others: &[fn(&Shared)]) -> Arc<Shared> {
-        let shared = shared();
+    fn together(first: fn(&Shared), others: &[fn(&Shared)]) {
+        play(&shared(), first, others);
+    }
+
+    fn play(shared: &Arc<Shared>, first: fn(&Shared), others: &[fn(&Shared)]) {
         let others: Vec<_> =
-            others.iter().enumerate().map(|(i, f)| start(i + 1, &shared, *f)).collect();
-        run(0, &shared, first);
+            others.iter().enumerate().map(|(i, f)| start(i + 1, shared, *f)).collect();
+        run(0, shared, first);
         for other in others {
             other.join().unwrap();
         }
-        sim::process(others_end(), || shared.lock());
+        sim::process(END, || shared.lock());
         let told = shared.told.load(Ordering::Relaxed);
         assert!(told <= 1, "one death, told of {told} times");
         assert!(told >= shared.died_inside.load(Ordering::Relaxed), "a death nobody was told of");
-        shared
     }
 
-    /// The process that looks at what is left; nobody's victim.
-    fn others_end() -> usize {
-        4
-    }
+    /// The process that comes before and after the others; nobody's victim.
+    const END: usize = 4;
 
     pub(crate) fn two_processes() {
-        together(Shared::lock, &[Shared::lock]);
+        play(&fresh(), Shared::lock, &[Shared::lock]);
     }
 
     pub(crate) fn three_processes() {
@@ -192,7 +200,7 @@ mod model {
         for peer in peers {
             peer.join().unwrap();
         }
-        sim::process(4, || {
+        sim::process(END, || {
             let value = match shared.mutex.lock() {
                 Ok(value) => *value,
                 Err(LockError::Recovered(_)) => 7,
@@ -230,7 +238,7 @@ mod model {
         for thread in threads {
             thread.join().unwrap();
         }
-        sim::process(4, || assert_eq!(*shared.mutex.lock().unwrap(), 3));
+        sim::process(END, || assert_eq!(*shared.mutex.lock().unwrap(), 3));
     }
 
     pub(crate) fn guard_copied_by_fork() {
@@ -250,7 +258,7 @@ mod model {
     }
 
     pub(crate) fn two_domains_never_steal() {
-        let shared = shared();
+        let shared = fresh();
         let foreigner = sim::spawn_thread({
             let shared = shared.clone();
             move || {
@@ -264,7 +272,7 @@ mod model {
         run(0, &shared, Shared::lock);
         foreigner.join().unwrap();
         // Both were here, or the foreigner came too late to meet a claim at all.
-        sim::process(4, || match shared.mutex.try_lock() {
+        sim::process(END, || match shared.mutex.try_lock() {
             Err(LockError::Recovered(_)) => panic!("stolen although two namespaces have met"),
             Ok(_) | Err(LockError::WouldBlock) => {}
             Err(error) => panic!("{error}"),

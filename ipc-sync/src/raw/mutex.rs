@@ -300,6 +300,15 @@ impl RawMutex {
         self.gate.wake_all();
     }
 
+    /// What the first process to come here does, so that a model of something else need not
+    /// explore it again.
+    #[cfg(loom)]
+    pub(crate) fn admit(&self) {
+        if let Ok(me) = identity::current() {
+            self.domain.admit(me.domain);
+        }
+    }
+
     pub(crate) fn owner(&self) -> Option<ProcessId> {
         match state(self.owner.load(Ordering::Relaxed)) {
             State::Held(owner) => Some(owner),
