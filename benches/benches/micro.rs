@@ -14,7 +14,8 @@ use ipc_benches::payload::{numbered, sum};
 use ipc_benches::peers::floor::{SLOTS, SlotRing};
 use ipc_benches::peers::locks::Lock;
 use ipc_benches::peers::pthread::PthreadMutex;
-use ipc_benches::sys;
+use ipc_benches::{sys, targets};
+use ipc_shm::ring::spsc::Ring;
 use rtrb::RingBuffer;
 
 /// Lock, count, unlock, with nobody else near.
@@ -40,6 +41,15 @@ fn ring_pair(criterion: &mut Criterion) {
         next += 1;
         numbered::<7>(next)
     };
+    let ring = Ring::create(SLOTS).expect("a ring");
+    let mut producer = ring.producer().expect("an end");
+    let mut consumer = ring.consumer().expect("an end");
+    group.bench_function(targets::RING, |bencher| {
+        bencher.iter(|| {
+            producer.push(message()).expect("an empty ring has room");
+            sum(&consumer.pop().expect("a message was pushed"))
+        });
+    });
     let (mut producer, mut consumer) = SlotRing::<7>::ends();
     group.bench_function("slot-flag ring (by hand)", |bencher| {
         bencher.iter(|| {

@@ -5,10 +5,20 @@
 //! a thread holds it. [`place`] never gives memory back.
 #![expect(unsafe_code, reason = "the promise that a lock's memory stays")]
 
+use std::sync::Arc;
+
+use core::hint::spin_loop;
+
+use bytemuck::Pod;
+use ipc_shm::ring::spsc::{Consumer, Producer, Ring};
+use ipc_shm::ring::{PopError, PushError};
 use ipc_sync::{Mutex, MutexGuard};
 
+use crate::payload::{Message, Received, Sent};
+use crate::peers::floor::SLOTS;
 use crate::peers::locks::Lock;
-use crate::subject::Sides;
+use crate::peers::rings;
+use crate::subject::{Ends, Sides, Subject};
 use crate::sys::place;
 use crate::targets;
 
@@ -27,6 +37,75 @@ impl Lock for Mutex<u64> {
     fn lock(&'static self) -> MutexGuard<'static, u64> {
         match Self::lock(self) {
             Ok(guard) => guard,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// The ring of single messages, between two processes.
+#[must_use]
+pub fn ring<const N: usize>() -> Subject
+where
+    Message<N>: Pod,
+{
+    Subject::processes(targets::RING, || {
+        let ring = Arc::new(Ring::<Message<N>>::create(SLOTS).expect("a ring"));
+        let other = Arc::clone(&ring);
+        let (mut producer, mut consumer) = (None, None);
+        let (mut sent, mut received) = (Sent::new(), Received::new());
+        // An end belongs to the process that claims it, so each side does that in its first slice.
+        Ends::agreeing(
+            move |slice| {
+                let end = producer.get_or_insert_with(|| ring.producer().expect("an end"));
+                Ok(sent.each(slice.count, |message| push(end, message)))
+            },
+            move |slice| {
+                let end = consumer.get_or_insert_with(|| other.consumer().expect("an end"));
+                received.each(slice.count, || pop(end))
+            },
+        )
+    })
+}
+
+/// There through one ring, and back through another.
+#[must_use]
+pub fn ring_round_trip<const N: usize>() -> Subject
+where
+    Message<N>: Pod,
+{
+    Subject::processes(targets::RING, || {
+        let pusher = |ring: &Arc<Ring<'static, Message<N>>>| {
+            let (ring, mut end) = (Arc::clone(ring), None);
+            move |message| {
+                push(end.get_or_insert_with(|| ring.producer().expect("an end")), message);
+            }
+        };
+        let popper = |ring: &Arc<Ring<'static, Message<N>>>| {
+            let (ring, mut end) = (Arc::clone(ring), None);
+            move || pop(end.get_or_insert_with(|| ring.consumer().expect("an end")))
+        };
+        let there = Arc::new(Ring::create(SLOTS).expect("a ring"));
+        let back = Arc::new(Ring::create(SLOTS).expect("a ring"));
+        rings::round_trip(pusher(&there), popper(&back), popper(&there), pusher(&back))
+    })
+}
+
+#[inline]
+fn push<T: Pod + Send>(end: &mut Producer<'_, T>, message: T) {
+    while let Err(error) = end.push(message) {
+        match error {
+            PushError::Full(_) => spin_loop(),
+            error => panic!("{error}"),
+        }
+    }
+}
+
+#[inline]
+fn pop<T: Pod + Send>(end: &mut Consumer<'_, T>) -> T {
+    loop {
+        match end.pop() {
+            Ok(message) => return message,
+            Err(PopError::Empty) => spin_loop(),
             Err(error) => panic!("{error}"),
         }
     }
