@@ -175,6 +175,21 @@ pub(crate) fn futex_wake(word: &AtomicU32, count: i32) -> i64 {
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) }
 }
 
+/// Confines this process to the processor that it runs on.
+pub(crate) fn stay_on_processor() -> io::Result<()> {
+    // SAFETY: sched_getcpu has no preconditions.
+    let here = unsafe { libc::sched_getcpu() };
+    // SAFETY: an all-zero cpu_set_t is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { core::mem::zeroed() };
+    // SAFETY: the processor that we run on has a place in the set.
+    unsafe { libc::CPU_SET(here as usize, &mut set) };
+    // SAFETY: `set` is a local of the size given.
+    match unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Calls `handler` with SIGALRM; the handler may only do what is async-signal-safe.
 pub(crate) fn on_alarm(handler: extern "C" fn(libc::c_int)) {
     // SAFETY: the handler has the signature that the kernel calls.

@@ -54,35 +54,50 @@ pub struct Guarded<L> {
 const SURVIVORS: usize = 2;
 const TURNS: usize = 8;
 
+/// One instruction with the same shared bytes is killed so often: locks spin.
+const REPEATS: usize = 4;
+
 /// Plays all scenarios for `L`: every instruction of lock, try_lock and unlock without and with waiters, pairs of
 /// victims, one frozen alive beside one killed, and waiters killed between wake-up and acquisition.
 pub fn run<L: Lock + 'static>(suite: &mut Suite, name: &str) {
+    suite.everywhere(&first_lock::<L>(name));
+    suite.everywhere(&lock_free::<L>(name));
+    suite.everywhere(&try_lock::<L>(name));
     for waiters in [0, 1, 3] {
         suite.everywhere(&lock::<L>(name, waiters));
         suite.everywhere(&unlock::<L>(name, waiters));
     }
-    suite.everywhere(&lock_free::<L>(name));
-    suite.everywhere(&try_lock::<L>(name));
     suite.everywhere(&section::<L>(name));
-    suite.everywhere(&lock_free::<L>(name).leave_zombie());
+    suite.everywhere(
+        &lock_free::<L>(name).leave_zombie().rename(format!("{name}: lock, dead unreaped")),
+    );
     suite.pairs(&lock_free::<L>(name));
     suite.pairs(&unlock::<L>(name, 0));
     suite.beside_frozen(&try_lock::<L>(name));
     for waiters in [1, 3] {
         suite.woken(&lost_wakeup::<L>(name, waiters));
-        suite.woken(&lost_wakeup_without_newcomer::<L>(name, waiters));
+        suite.woken(&wakeup_of_the_dead::<L>(name, waiters));
     }
 }
 
-/// K13: killed in `lock` of a free lock.
-pub fn lock_free<L: Lock + 'static>(name: &str) -> Scenario<Guarded<L>> {
-    base::<L>(format!("{name}: lock")).victim(|world, me| {
+/// K13: killed in the first `lock` of its life, in which it may have to find out who it is.
+pub fn first_lock<L: Lock + 'static>(name: &str) -> Scenario<Guarded<L>> {
+    base::<L>(format!("{name}: first lock")).victim(|world, me| {
         let held = me.operation(|| world.lock.lock());
         world.leave(me, held)
     })
 }
 
-/// K13: killed in `lock` of a lock that is held, with `waiters` asleep before.
+/// K13: killed in `lock` of a free lock.
+pub fn lock_free<L: Lock + 'static>(name: &str) -> Scenario<Guarded<L>> {
+    base::<L>(format!("{name}: lock")).victim(|world, me| {
+        world.warm_up();
+        let held = me.operation(|| world.lock.lock());
+        world.leave(me, held)
+    })
+}
+
+/// K13: killed in `lock` of a lock that is held, with `waiters` asleep before; also inside its sleep.
 pub fn lock<L: Lock + 'static>(name: &str, waiters: usize) -> Scenario<Guarded<L>> {
     contended(lock_free::<L>(name).rename(format!("{name}: lock held, {waiters} waiters")), waiters)
 }
@@ -90,6 +105,7 @@ pub fn lock<L: Lock + 'static>(name: &str, waiters: usize) -> Scenario<Guarded<L
 /// K13: killed in `try_lock` of a free lock.
 pub fn try_lock<L: Lock + 'static>(name: &str) -> Scenario<Guarded<L>> {
     base::<L>(format!("{name}: try_lock")).victim(|world, me| {
+        world.warm_up();
         match me.operation(|| world.lock.try_lock()) {
             Some(held) => world.leave(me, held),
             None => Ok(()),
@@ -110,8 +126,10 @@ pub fn unlock<L: Lock + 'static>(name: &str, waiters: usize) -> Scenario<Guarded
 
 /// K13: killed anywhere between the beginning of `lock` and the end of unlock, with work on the protected data between.
 pub fn section<L: Lock + 'static>(name: &str) -> Scenario<Guarded<L>> {
-    base::<L>(format!("{name}: critical section"))
-        .victim(|world, me| me.operation(|| world.visit(me)))
+    base::<L>(format!("{name}: critical section")).victim(|world, me| {
+        world.warm_up();
+        me.operation(|| world.visit(me))
+    })
 }
 
 /// K14: owner A unlocks and wakes B; newcomer D takes the lock before B runs; B is killed; D unlocks. `waiters` sleep
@@ -119,7 +137,7 @@ pub fn section<L: Lock + 'static>(name: &str) -> Scenario<Guarded<L>> {
 ///
 /// For [`Suite::woken`], which kills B at every instruction from its wake-up on.
 pub fn lost_wakeup<L: Lock + 'static>(name: &str, waiters: usize) -> Scenario<Guarded<L>> {
-    lost_wakeup_without_newcomer::<L>(name, waiters)
+    wakeup_of_the_dead::<L>(name, waiters)
         .rename(format!("{name}: lost wake-up, {waiters} waiters"))
         .newcomer(|world, me| {
             let Some(held) = world.lock.try_lock() else {
@@ -132,10 +150,7 @@ pub fn lost_wakeup<L: Lock + 'static>(name: &str, waiters: usize) -> Scenario<Gu
 }
 
 /// K14 without a newcomer: the woken one is killed, and the lock is free.
-pub fn lost_wakeup_without_newcomer<L: Lock + 'static>(
-    name: &str,
-    waiters: usize,
-) -> Scenario<Guarded<L>> {
+pub fn wakeup_of_the_dead<L: Lock + 'static>(name: &str, waiters: usize) -> Scenario<Guarded<L>> {
     contended(
         lock_free::<L>(name).rename(format!("{name}: wake-up of the dead, {waiters} waiters")),
         waiters,
@@ -144,6 +159,7 @@ pub fn lost_wakeup_without_newcomer<L: Lock + 'static>(
 
 fn base<L: Lock + 'static>(name: String) -> Scenario<Guarded<L>> {
     Scenario::new(name, || Guarded { lock: L::new(), canary: Canary::new() })
+        .prune_loops(REPEATS)
         .witness(|world, victim| u64::from(world.is_owned_by_the_dead(victim)))
         .survivors(SURVIVORS, |world, me| {
             world.visit(me)?;
@@ -175,9 +191,15 @@ fn contended<L: Lock + 'static>(
             world.leave(me, held)
         })
         .waiters(waiters, |world, me| world.visit(me))
+        .one_processor()
 }
 
 impl<L: Lock> Guarded<L> {
+    /// Lets this process find out who it is, and whatever else it does once.
+    fn warm_up(&self) {
+        drop(self.lock.try_lock());
+    }
+
     /// Takes the lock, works on what it protects, and gives it back.
     fn visit(&self, me: &Actor<'_>) -> Verdict {
         self.leave(me, self.lock.lock())

@@ -16,6 +16,10 @@ const MARKER: u8 = 0xcc;
 /// Offsets into the kernel's `struct user`, for PTRACE_PEEKUSER.
 pub(crate) const PC: usize = 16 * 8;
 pub(crate) const RESULT: usize = 10 * 8;
+/// The number of a system call before it is made, and its second and fourth arguments.
+pub(crate) const CALL: usize = 10 * 8;
+pub(crate) const SECOND: usize = 13 * 8;
+pub(crate) const FOURTH: usize = 7 * 8;
 
 /// What the two bytes at the program counter are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

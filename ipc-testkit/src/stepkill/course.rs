@@ -9,8 +9,6 @@ pub(crate) struct Course {
     pub(crate) visits: Vec<Visit>,
     /// Which instructions are system calls.
     pub(crate) calls: Vec<usize>,
-    /// In which of them the victim slept.
-    pub(crate) slept: Vec<usize>,
     /// Whether it ended, rather than falling asleep for good or being cut off.
     pub(crate) ended: bool,
 }

@@ -29,6 +29,14 @@ pub(crate) fn is_parked(pid: Pid) -> io::Result<bool> {
     }
 }
 
+/// Where the process will go on when its sleep in the kernel is over; 0 if that is not known.
+pub(crate) fn sleeps_at(pid: Pid) -> io::Result<u64> {
+    // number, six arguments, stack pointer, program counter
+    let line = fs::read_to_string(format!("/proc/{pid}/syscall"))?;
+    let pc = line.trim_end().rsplit(' ').next().and_then(|pc| pc.strip_prefix("0x"));
+    Ok(pc.and_then(|pc| u64::from_str_radix(pc, 16).ok()).unwrap_or(0))
+}
+
 /// How many threads this process has.
 pub(crate) fn threads() -> io::Result<usize> {
     Ok(fs::read_dir("/proc/self/task")?.count())

@@ -21,6 +21,8 @@ pub struct Report {
     pub blocked_points: usize,
     /// Attempts that did not bring about the situation that the pass is for, and were made again.
     pub uncounted: usize,
+    /// Kill points that a victim at full speed did not come by, and that were stepped to.
+    pub detours: usize,
     /// Somebody who did not come back.
     pub wedges: Vec<Finding>,
     /// Verdicts that were not good, processes that ended as they must not, and scenarios that could not be played.
@@ -45,11 +47,11 @@ pub struct Finding {
 /// A kill point.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Point {
-    /// Instructions of the operation that the victim had executed.
+    /// Instructions of the operation that the victim had executed; if it was asleep, the sleeps that it had had.
     pub instruction: usize,
-    /// Whether it slept inside the system call that comes next.
+    /// Whether it slept inside a system call.
     pub asleep: bool,
-    /// The next instruction, as `file+offset`.
+    /// Its next instruction, as `file+offset`.
     pub place: String,
     /// What else was so in this pass, such as where the first victim was killed.
     pub given: String,
@@ -81,12 +83,13 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} [{}]: {} of {} kill points wedge, {} inside a call, {} other failures, {} instructions, worst recovery {:.1} ms, {:.2} s",
+            "{} [{}]: {} of {} kill points wedge, {} inside a call, {} detours, {} other failures, {} instructions, worst recovery {:.1} ms, {:.2} s",
             self.scenario,
             self.pass,
             self.wedged_points(),
             self.kill_points,
             self.blocked_points,
+            self.detours,
             self.failures.len(),
             self.instructions,
             self.worst_recovery.as_secs_f64() * 1e3,

@@ -48,6 +48,7 @@ pub struct Scenario<T: Sync> {
     pub(crate) longest: usize,
     pub(crate) repeats: usize,
     pub(crate) leave_zombie: bool,
+    pub(crate) one_processor: bool,
 }
 
 pub(crate) type Part<T> = Box<dyn Fn(&T, &Actor<'_>) -> Verdict>;
@@ -112,6 +113,7 @@ impl<T: Sync> Scenario<T> {
             longest: 20_000,
             repeats: usize::MAX,
             leave_zombie: false,
+            one_processor: false,
         }
     }
 
@@ -254,6 +256,14 @@ impl<T: Sync> Scenario<T> {
     #[must_use]
     pub fn leave_zombie(mut self) -> Self {
         self.leave_zombie = true;
+        self
+    }
+
+    /// Gives victims one processor, as a machine with no more has it: an operation that spins only where another
+    /// processor may bring what it waits for, goes to sleep at once and has thousands of instructions less.
+    #[must_use]
+    pub fn one_processor(mut self) -> Self {
+        self.one_processor = true;
         self
     }
 

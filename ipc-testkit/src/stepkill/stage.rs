@@ -26,6 +26,10 @@ pub(crate) struct Stage<'a, T: Sync> {
     unblocked: bool,
     /// Who was told to do something before the death, and must come back after it.
     busy: Vec<Role>,
+    /// The course of the one who comes before the victim in the plans that have one.
+    lead: Course,
+    /// The victim of this round, at full speed, went another way than the recorded one, and not by its kill point.
+    pub(crate) missed: bool,
     /// From when on recovery is measured.
     since: u64,
 }
@@ -46,11 +50,15 @@ pub(crate) enum Plan {
 }
 
 /// Where in the victim's course the kill is.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Target {
-    pub(crate) instruction: usize,
-    /// Inside the system call that is the next instruction, if it sleeps there.
-    pub(crate) asleep: bool,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// Before the instruction with this number.
+    Instruction(usize),
+    /// Inside the system call in which it sleeps, for the how manieth time (from 0).
+    ///
+    /// Such a victim runs at full speed from call to call. Stepped, it would come so late to a sleep with a deadline
+    /// that it would not sleep at all.
+    Sleep(usize),
 }
 
 /// How far a victim came.
@@ -58,7 +66,7 @@ pub(crate) struct Target {
 pub(crate) enum Arrival {
     /// Stopped there.
     At(usize),
-    /// Asleep in the call that is this instruction.
+    /// Asleep, after so many instructions, or so many sleeps.
     Asleep(usize),
     /// The operation was over after so many instructions.
     Ended(usize),
@@ -104,11 +112,26 @@ impl<'a, T: Sync> Stage<'a, T> {
     ) -> io::Result<Self> {
         let crew = Crew::enlist(scenario, control)?;
         let report = Report { scenario: scenario.name.clone(), pass, ..Report::default() };
-        Ok(Self { scenario, control, crew, report, unblocked: false, busy: Vec::new(), since: 0 })
+        Ok(Self {
+            scenario,
+            control,
+            crew,
+            report,
+            unblocked: false,
+            busy: Vec::new(),
+            lead: Course::default(),
+            missed: false,
+            since: 0,
+        })
     }
 
     pub(crate) fn scenario(&self) -> &'a Scenario<T> {
         self.scenario
+    }
+
+    /// Tells what the first victim, or the frozen one, does when it is alone.
+    pub(crate) fn set_lead(&mut self, course: Course) {
+        self.lead = course;
     }
 
     /// A round in which nobody is killed: records the victim's course, lets it finish, and judges.
@@ -137,11 +160,14 @@ impl<'a, T: Sync> Stage<'a, T> {
         target: Option<Target>,
         mut round: impl FnMut(&mut Self) -> Result<R, Trouble>,
     ) -> io::Result<Option<R>> {
-        let point = target.map(|t| Point {
-            instruction: t.instruction,
-            asleep: t.asleep,
-            place: String::from("not reached"),
-            given: plan.given(),
+        let place = || String::from("not reached");
+        let point = target.map(|target| match target {
+            Target::Instruction(k) => {
+                Point { instruction: k, asleep: false, place: place(), given: plan.given() }
+            }
+            Target::Sleep(n) => {
+                Point { instruction: n, asleep: true, place: place(), given: plan.given() }
+            }
         });
         for _ in 0..ATTEMPTS {
             watchdog::doing(&format!(
@@ -200,12 +226,8 @@ impl<'a, T: Sync> Stage<'a, T> {
             if victim.next()? == Instruction::SystemCall {
                 course.calls.push(k);
             }
-            let mut step = victim.step()?;
-            if step == Step::Asleep {
-                course.slept.push(k);
-                step = self.sit_out(victim, plan)?;
-            }
-            match step {
+            let step = victim.step()?;
+            match self.see_through(victim, plan, step)? {
                 Step::Done => {}
                 Step::AtMarker => {
                     course.ended = true;
@@ -242,14 +264,12 @@ impl<'a, T: Sync> Stage<'a, T> {
             Arrival::Asleep(k) => (k, true),
             Arrival::Failed => return Ok(arrival),
         };
-        let pc = if asleep {
-            course.visits.get(instruction).map_or(0, |v| v.pc)
-        } else {
-            scene.victim.pc()?
-        };
+        let pc = if asleep { procfs::sleeps_at(scene.victim.pid())? } else { scene.victim.pc()? };
         self.kill(&mut scene.victim)?;
-        self.report.kill_points += 1;
-        self.report.blocked_points += usize::from(asleep);
+        // What was not aimed at, the end of an operation or a last sleep, has a round of its own.
+        let hit = !self.missed && (asleep || matches!(target, Target::Instruction(_)));
+        self.report.kill_points += usize::from(hit);
+        self.report.blocked_points += usize::from(hit && asleep);
         let point = || Point { instruction, asleep, place: procfs::place(pc), given: plan.given() };
         let Scene { victim, frozen } = scene;
         let zombie = self.scenario.leave_zombie.then_some(victim);
@@ -274,6 +294,7 @@ impl<'a, T: Sync> Stage<'a, T> {
     /// Everybody takes their place.
     fn prepare(&mut self, plan: Plan) -> Result<Scene, Trouble> {
         self.unblocked = false;
+        self.missed = false;
         self.busy.clear();
         self.control.frozen.store(0, Ordering::Relaxed);
         self.control.deaths.store(0, Ordering::Relaxed);
@@ -337,7 +358,13 @@ impl<'a, T: Sync> Stage<'a, T> {
         let limit = self.scenario.patience;
         Tracee::spawn(role, limit, || {
             let actor = Actor::new(role, self.control, true);
-            station.finish(crew::run(|| part(self.scenario.state(), &actor)), self.control);
+            let verdict = crew::run(|| {
+                if self.scenario.one_processor {
+                    sys::stay_on_processor()?;
+                }
+                part(self.scenario.state(), &actor)
+            });
+            station.finish(verdict, self.control);
             0
         })
         .map_err(|error| match (error.kind(), station.verdict()) {
@@ -365,7 +392,7 @@ impl<'a, T: Sync> Stage<'a, T> {
     /// Brings about `Plan::Woken`.
     fn wake(&mut self, victim: &mut Tracee) -> Result<(), Trouble> {
         for _ in 0..self.scenario.longest {
-            match victim.step()? {
+            match victim.run_to_call()? {
                 Step::Done => continue,
                 Step::AtMarker => {
                     return Err(Trouble::Failure(
@@ -414,8 +441,10 @@ impl<'a, T: Sync> Stage<'a, T> {
 
     /// Executes `k` instructions, or fewer if the operation ends or falls asleep for good before.
     fn walk(&mut self, tracee: &mut Tracee, plan: Plan, k: usize) -> Result<(), Trouble> {
-        let target = Target { instruction: k, asleep: false };
-        self.advance(tracee, plan, target, &Course::default()).map(drop)
+        let course = core::mem::take(&mut self.lead);
+        let arrival = self.advance(tracee, plan, Target::Instruction(k), &course);
+        self.lead = course;
+        arrival.map(drop)
     }
 
     fn advance(
@@ -425,12 +454,24 @@ impl<'a, T: Sync> Stage<'a, T> {
         target: Target,
         course: &Course,
     ) -> Result<Arrival, Trouble> {
+        match target {
+            Target::Instruction(k) => self.advance_to(victim, plan, k, course),
+            Target::Sleep(n) => self.advance_to_sleep(victim, plan, n),
+        }
+    }
+
+    fn advance_to(
+        &mut self,
+        victim: &mut Tracee,
+        plan: Plan,
+        target: usize,
+        course: &Course,
+    ) -> Result<Arrival, Trouble> {
         let mut k = 0;
-        if let Some((at, pc)) = course.waypoint(target.instruction) {
-            let mut step = victim.run_to(pc)?;
-            if step == Step::Asleep {
-                step = self.sit_out(victim, plan)?;
-            }
+        if let Some((at, pc)) = course.waypoint(target) {
+            let step = victim.run_to(pc)?;
+            let step = self.see_through(victim, plan, step)?;
+            self.missed |= step != Step::Done;
             match step {
                 Step::Done => k = at,
                 Step::AtMarker => return Ok(Arrival::Ended(at)),
@@ -438,34 +479,50 @@ impl<'a, T: Sync> Stage<'a, T> {
                 Step::Lost(change) => return Err(lost(victim.role(), change)),
             }
         }
-        while k < target.instruction {
-            let mut step = victim.step()?;
-            if step == Step::Asleep {
-                step = self.sit_out(victim, plan)?;
-            }
-            match step {
+        while k < target {
+            let step = victim.step()?;
+            match self.see_through(victim, plan, step)? {
                 Step::Done => k += 1,
                 Step::AtMarker => return Ok(Arrival::Ended(k)),
                 Step::Asleep => return Ok(Arrival::Asleep(k)),
                 Step::Lost(change) => return Err(lost(victim.role(), change)),
             }
         }
-        if victim.next()? == Instruction::Marker {
-            return Ok(Arrival::Ended(k));
-        }
-        if !target.asleep {
-            return Ok(Arrival::At(k));
-        }
-        match victim.step()? {
-            Step::Asleep => Ok(Arrival::Asleep(k)),
-            Step::Done => Ok(Arrival::At(k + 1)),
-            Step::AtMarker => Ok(Arrival::Ended(k)),
-            Step::Lost(change) => Err(lost(victim.role(), change)),
+        Ok(if victim.next()? == Instruction::Marker { Arrival::Ended(k) } else { Arrival::At(k) })
+    }
+
+    fn advance_to_sleep(
+        &mut self,
+        victim: &mut Tracee,
+        plan: Plan,
+        target: usize,
+    ) -> Result<Arrival, Trouble> {
+        let mut sleeps = 0;
+        loop {
+            let step = victim.run_to_call()?;
+            if step == Step::Asleep && sleeps == target {
+                return Ok(Arrival::Asleep(sleeps));
+            }
+            sleeps += usize::from(step == Step::Asleep);
+            match self.see_through(victim, plan, step)? {
+                Step::Done => {}
+                Step::AtMarker => return Ok(Arrival::Ended(sleeps)),
+                Step::Asleep => return Ok(Arrival::Asleep(sleeps)),
+                Step::Lost(change) => return Err(lost(victim.role(), change)),
+            }
         }
     }
 
     /// Gives a sleeping victim what it sleeps for and waits for it; `Asleep` if this plan has nothing to give.
-    fn sit_out(&mut self, victim: &mut Tracee, plan: Plan) -> Result<Step, Trouble> {
+    fn see_through(
+        &mut self,
+        victim: &mut Tracee,
+        plan: Plan,
+        step: Step,
+    ) -> Result<Step, Trouble> {
+        if step != Step::Asleep {
+            return Ok(step);
+        }
         let was_unblocked = self.unblocked;
         self.unblock();
         let waits_for_good = matches!(plan, Plan::Beside { .. } | Plan::Woken);

@@ -20,6 +20,10 @@ pub(crate) struct Tracee {
     pid: Pid,
     /// A step was begun and its end not yet seen.
     in_flight: bool,
+    /// Stopped where a system call begins or ends.
+    at_call: bool,
+    /// When the present sequence of single steps began.
+    stepping_since: Option<Instant>,
     /// A breakpoint that is in place: its address and the text that it covers.
     breakpoint: Option<(u64, u64)>,
     reaped: bool,
@@ -41,6 +45,12 @@ pub(crate) enum Step {
 /// Exit code of a child that may not be traced.
 const NOT_TRACEABLE: i32 = 97;
 
+/// Dies with the harness; stops at system calls can be told from others.
+const OPTIONS: i32 = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESYSGOOD;
+
+/// The signal of a stop at a system call.
+const AT_CALL: i32 = libc::SIGTRAP | 0x80;
+
 /// How long a system call may take before we look whether it sleeps.
 const GLANCE: Duration = Duration::from_micros(50);
 
@@ -57,15 +67,18 @@ impl Tracee {
             Ok(()) => child(),
             Err(_) => NOT_TRACEABLE,
         })?;
-        let mut tracee = Self { role, pid, in_flight: true, breakpoint: None, reaped: false };
+        let mut tracee = Self {
+            role,
+            pid,
+            in_flight: true,
+            at_call: false,
+            stepping_since: None,
+            breakpoint: None,
+            reaped: false,
+        };
         match tracee.wait(limit, false)? {
             Some(Change::Stopped(libc::SIGTRAP)) => {
-                sys::ptrace(
-                    libc::PTRACE_SETOPTIONS as _,
-                    pid,
-                    0,
-                    libc::PTRACE_O_EXITKILL as usize,
-                )?;
+                sys::ptrace(libc::PTRACE_SETOPTIONS as _, pid, 0, OPTIONS as usize)?;
                 Ok(tracee)
             }
             Some(Change::Exited(NOT_TRACEABLE)) => Err(io::ErrorKind::PermissionDenied.into()),
@@ -115,6 +128,10 @@ impl Tracee {
         if next == Instruction::Marker {
             return Ok(Step::AtMarker);
         }
+        let since = *self.stepping_since.get_or_insert_with(Instant::now);
+        if next == Instruction::SystemCall {
+            self.give_back(since.elapsed())?;
+        }
         sys::ptrace(libc::PTRACE_SINGLESTEP as _, self.pid, 0, 0)?;
         self.in_flight = true;
         if next == Instruction::SystemCall {
@@ -123,6 +140,32 @@ impl Tracee {
             let change = sys::wait(self.pid)?;
             self.classify(change)
         }
+    }
+
+    /// Adds the time that stepping took to the deadline of a futex wait that is the next instruction.
+    ///
+    /// Stepping is ten thousand times slower than running: a deadline would be over before the wait begins, the victim
+    /// would never sleep, and what it does instead is not what it does in life.
+    fn give_back(&self, lost: Duration) -> io::Result<()> {
+        let register = |offset| sys::ptrace_peek(libc::PTRACE_PEEKUSER as _, self.pid, offset);
+        let call = register(arch::CALL)? as i64;
+        let operation = register(arch::SECOND)? as i32
+            & !(libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME);
+        let has_deadline = call == libc::SYS_futex_waitv
+            || call == libc::SYS_futex && operation == libc::FUTEX_WAIT_BITSET;
+        let deadline = register(arch::FOURTH)?;
+        if !has_deadline || deadline == 0 {
+            return Ok(());
+        }
+        let at = |word: u64| (deadline + 8 * word) as usize;
+        let peek = |word| sys::ptrace_peek(libc::PTRACE_PEEKDATA as _, self.pid, at(word));
+        let (Ok(seconds), Ok(nanoseconds)) = (peek(0), peek(1)) else {
+            // A pointer to nothing, which the call itself will refuse.
+            return Ok(());
+        };
+        let later = Duration::new(seconds, nanoseconds as u32) + lost;
+        sys::ptrace(libc::PTRACE_POKEDATA as _, self.pid, at(0), later.as_secs() as usize)?;
+        sys::ptrace(libc::PTRACE_POKEDATA as _, self.pid, at(1), later.subsec_nanos() as usize)
     }
 
     /// Waits for the end of a step that was found asleep; `Asleep` again if that takes longer than `limit`.
@@ -141,15 +184,36 @@ impl Tracee {
             arch::with_marker(text) as usize,
         )?;
         self.breakpoint = Some((pc, text));
+        self.stepping_since = None;
         sys::ptrace(libc::PTRACE_CONT as _, self.pid, 0, 0)?;
         self.in_flight = true;
         self.settle(Duration::MAX, true)
     }
 
+    /// Lets the process run until it enters or leaves a system call, or is about to execute a marker, or sleeps; after
+    /// `Asleep`, [`finish_step`](Self::finish_step) waits until it has left the call, before any further instruction.
+    pub(crate) fn run_to_call(&mut self) -> io::Result<Step> {
+        self.stepping_since = None;
+        sys::ptrace(libc::PTRACE_SYSCALL as _, self.pid, 0, 0)?;
+        self.in_flight = true;
+        match self.settle(Duration::MAX, true)? {
+            Step::Done if !self.at_call => {
+                // Behind the end marker: back to it, as if it had not been executed.
+                self.set_pc(self.pc()? - arch::MARKER_LEN)?;
+                Ok(Step::AtMarker)
+            }
+            step => Ok(step),
+        }
+    }
+
     fn settle(&mut self, limit: Duration, tell_sleep: bool) -> io::Result<Step> {
         match self.wait(limit, tell_sleep)? {
             Some(change) => self.classify(change),
-            None => Ok(Step::Asleep),
+            None => {
+                // A sleep is no lost time, and the time before it has been given back.
+                self.stepping_since = None;
+                Ok(Step::Asleep)
+            }
         }
     }
 
@@ -171,13 +235,16 @@ impl Tracee {
 
     fn note(&mut self, change: Change) {
         self.in_flight = false;
+        self.at_call = change == Change::Stopped(AT_CALL);
         self.reaped = !matches!(change, Change::Stopped(_));
     }
 
     fn classify(&mut self, change: Change) -> io::Result<Step> {
         self.note(change);
-        if change != Change::Stopped(libc::SIGTRAP) {
-            return Ok(Step::Lost(change));
+        match change {
+            Change::Stopped(AT_CALL) => return Ok(Step::Done),
+            Change::Stopped(libc::SIGTRAP) => {}
+            _ => return Ok(Step::Lost(change)),
         }
         let Some((at, text)) = self.breakpoint.take() else { return Ok(Step::Done) };
         // Behind the breakpoint or behind the end marker: back to it, as if it had not been executed.

@@ -14,7 +14,9 @@ const REPEATS: usize = 2;
 
 pub(crate) fn run<T: Sync>(stage: &mut Stage<'_, T>) -> io::Result<()> {
     let Some(alone) = stage.survey(Plan::Second)? else { return Ok(()) };
-    for frozen in alone.images() {
+    let images = alone.images();
+    stage.set_lead(alone);
+    for frozen in images {
         kill_everywhere(stage, Plan::Beside { frozen }, stage.scenario().repeats.min(REPEATS))?;
     }
     Ok(())

@@ -9,7 +9,9 @@ pub(crate) const NAME: &str = "pairs of images";
 
 pub(crate) fn run<T: Sync>(stage: &mut Stage<'_, T>) -> io::Result<()> {
     let Some(first) = stage.survey(Plan::Plain)? else { return Ok(()) };
-    for image in first.images() {
+    let images = first.images();
+    stage.set_lead(first);
+    for image in images {
         let plan = Plan::After { first: image };
         let Some(second) = stage.survey(plan)? else { continue };
         stage.report.instructions = stage.report.instructions.max(second.len());
