@@ -1,4 +1,27 @@
 //! The operating-system floor of process-shared data structures, for Linux.
+//!
+//! Everything that `ipc-sync`, `ipc-shm` and `ipc-pool` ask of the kernel is here, and nothing else is:
+//!
+//! | module | what it answers |
+//! |---|---|
+//! | [`identity`] | which process is this, and does it live? Never by a clock, never fooled by a reused pid |
+//! | [`futex`] | sleep until a word changes, on several words at once |
+//! | [`clock`] | until when? |
+//! | [`baton`] | who wakes the waiters of a thread that is killed? |
+//! | [`process`] | `fork` with the child's pidfd in hand, exact exit statuses |
+//! | [`fdpass`] | file descriptors over a socket, whole or not at all |
+//! | [`Shareable`], [`Padded`] | what may lie in shared memory, and how far apart |
+//!
+//! # Process-wide state
+//!
+//! A page with this process's identity, which a fork wipes; a list of the locks that each thread
+//! holds in regions; flags that remember that the kernel lacks a call. No thread, no signal handler, no
+//! `atexit`, and never a wait for *any* child.
+//!
+//! # Features
+//!
+//! `std` (default): thread-locals for [`baton`], `process::fork_fn`, and descriptor types that are std's own.
+//! Without it everything else works in a `#![no_std]` program that links a C library.
 #![no_std]
 
 #[cfg(not(target_os = "linux"))]
@@ -6,7 +29,7 @@ compile_error!("ipc-core is for Linux: it is built on futex, pidfd and memfd");
 #[cfg(not(target_has_atomic = "64"))]
 compile_error!("ipc-core needs 64-bit atomics: a lock names its owner in one 64-bit word");
 
-#[cfg(loom)]
+#[cfg(any(feature = "std", loom))]
 extern crate alloc;
 #[cfg(any(feature = "std", test, loom))]
 extern crate std;
@@ -14,6 +37,7 @@ extern crate std;
 pub mod baton;
 pub mod clock;
 pub mod fdpass;
+pub mod function;
 pub mod futex;
 pub mod identity;
 mod padded;
@@ -41,3 +65,7 @@ pub fn processors() -> u32 {
     // A machine with more processors than the set can name refuses the call: it has many.
     rustix::thread::sched_getaffinity(None).map_or(u32::MAX, |set| set.count().max(1))
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

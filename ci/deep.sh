@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# The longer proofs, and docs/PROOFS.md, which says what ran: commit, counts, seconds.
+source "$(dirname "$0")/lib.sh"
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+report=docs/PROOFS.md
+commit=$(git rev-parse HEAD)
+[ -z "$(git status --porcelain --untracked-files=no)" ] || commit="$commit, with changes"
+
+{
+    echo '# Proofs'
+    echo
+    echo 'Written by `ci/deep.sh`; not edited by hand.'
+    echo
+    echo "Commit $commit. $(uname -sr), $(rustc --version), $(nproc) processors, $(date -u +%F)."
+    echo
+    echo '| proof | seconds | result |'
+    echo '|---|---:|---|'
+} > "$report"
+
+# prove NAME PATTERN COMMAND..: runs it, and keeps the last line that matches as its result.
+prove() {
+    local name=$1 pattern=$2 began=$SECONDS
+    shift 2
+    step "$name" "$@" 2>&1 | tee "$log"
+    local result
+    result=$(grep -E "$pattern" "$log" | tail -n 1)
+    printf '| %s | %d | %s |\n' "$name" $((SECONDS - began)) "$result" >> "$report"
+}
+
+prove 'loom, ipc-sync' '^loom: ' env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
+    cargo test -p ipc-sync --profile loom --test 'loom_*'
+prove 'loom, ipc-shm' '^loom: ' env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
+    cargo test -p ipc-shm --profile loom --test 'loom_*'
+for crate in ipc-sync ipc-shm; do
+    prove "stepkill, $crate, all passes" '^stepkill: ' \
+        env IPC_STEPKILL=deep cargo test -p "$crate" --release --test stepkill
+done
+prove 'stepkill, controls' '^stepkill: ' cargo test -p ipc-testkit --release --test stepkill_controls
+if cargo +nightly fuzz --version > /dev/null 2>&1; then
+    prove 'fuzz, ring_spsc, 10 minutes' 'Done [0-9]+ runs' \
+        cargo +nightly fuzz run --fuzz-dir fuzz ring_spsc -- -max_total_time=600
+else
+    echo '| fuzz, ring_spsc | | SKIPPED: cargo-fuzz or a nightly compiler is not installed |' >> "$report"
+fi
+cat "$report"
