@@ -22,17 +22,18 @@ const CAPACITY: usize = 14;
 
 /// The gates that one thread has armed.
 ///
-/// Slots at and beyond `len` are null, and each change keeps that true at every instruction: a
-/// signal handler may push and remove at any point, and leaves the list as it found it. Where it
-/// interrupts a change, the kernel may be told of an older gate, or of none, until the change is done.
+/// They fill `gates` from the front, newest last, and null ends them. A signal handler may push and
+/// remove between any two instructions of a change, and leaves the list as it found it; until the
+/// change is done the kernel may then know an older gate.
 #[repr(C, align(64))]
 pub(super) struct Record {
     /// The process whose thread uses this record, 0 when nobody does. A record with the id of
     /// another process was copied by a fork and is free here.
     owner: AtomicU64,
+    /// Valid for as long as a thread uses the record.
     head: AtomicPtr<RobustListHead>,
-    len: AtomicU32,
-    gates: [AtomicPtr<AtomicU32>; CAPACITY],
+    /// One more than are used, so that every gate has a slot behind it.
+    gates: [AtomicPtr<AtomicU32>; CAPACITY + 1],
 }
 
 impl Record {
@@ -43,59 +44,60 @@ impl Record {
 
     #[inline]
     pub(super) fn push(&self, gate: &AtomicU32) {
-        let at = self.len.load(Ordering::Relaxed);
-        let Some(slot) = self.gates.get(at as usize) else { return };
-        // The slot is taken before it is written: a signal handler works above it.
-        self.len.store(at + 1, Ordering::Relaxed);
-        compiler_fence(Ordering::SeqCst);
-        slot.store(ptr::from_ref(gate).cast_mut(), Ordering::Relaxed);
+        let mut free = 0;
+        while !self.gate(free).is_null() {
+            free += 1;
+            if free == CAPACITY {
+                return;
+            }
+        }
+        self.set(free, ptr::from_ref(gate));
         self.tell_kernel(ptr::from_ref(gate));
     }
 
     #[inline]
     pub(super) fn remove(&self, gate: &AtomicU32) {
-        let len = self.len.load(Ordering::Relaxed) as usize;
-        let Some((newest, older)) = self.gates.get(..len).and_then(<[_]>::split_last) else {
-            return;
-        };
-        if newest.load(Ordering::Relaxed) != ptr::from_ref(gate).cast_mut() {
-            return self.remove_older(gate, len);
+        if ptr::eq(self.gate(0), gate) && self.gate(1).is_null() {
+            self.set(0, ptr::null());
+            self.tell_kernel(ptr::null());
+        } else {
+            self.remove_nested(gate);
         }
-        newest.store(ptr::null_mut(), Ordering::Relaxed);
-        self.tell_kernel(older.last().map_or(ptr::null_mut(), |gate| gate.load(Ordering::Relaxed)));
-        self.len.store(len as u32 - 1, Ordering::Relaxed);
     }
 
     #[cold]
-    fn remove_older(&self, gate: &AtomicU32, len: usize) {
-        let Some(at) = self.position(gate, len) else { return };
-        // Close the gap from below.
-        for above in at + 1..len {
-            let moved = self.gates[above].load(Ordering::Relaxed);
-            self.gates[above - 1].store(moved, Ordering::Relaxed);
+    fn remove_nested(&self, gate: &AtomicU32) {
+        let Some(at) = (0..CAPACITY).rev().find(|&at| ptr::eq(self.gate(at), gate)) else {
+            return;
+        };
+        // Close the gap from below; the last slot is always null and moves in as the new end.
+        for above in at..CAPACITY {
+            self.set(above, self.gate(above + 1));
         }
-        self.gates[len - 1].store(ptr::null_mut(), Ordering::Relaxed);
-        self.tell_kernel(self.gates[len - 2].load(Ordering::Relaxed));
-        self.len.store(len as u32 - 1, Ordering::Relaxed);
+        let newest = (0..CAPACITY).map(|at| self.gate(at)).take_while(|gate| !gate.is_null());
+        self.tell_kernel(newest.last().unwrap_or(ptr::null()));
     }
 
     pub(super) fn contains(&self, gate: &AtomicU32) -> bool {
-        self.position(gate, self.len.load(Ordering::Relaxed) as usize).is_some()
+        (0..CAPACITY).any(|at| ptr::eq(self.gate(at), gate))
     }
 
-    /// Where `gate` is among the first `len`, the newest such.
-    fn position(&self, gate: &AtomicU32, len: usize) -> Option<usize> {
-        let gate = ptr::from_ref(gate).cast_mut();
-        self.gates[..len.min(CAPACITY)]
-            .iter()
-            .rposition(|slot| slot.load(Ordering::Relaxed) == gate)
+    #[inline]
+    fn gate(&self, at: usize) -> *const AtomicU32 {
+        self.gates[at].load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn set(&self, at: usize, gate: *const AtomicU32) {
+        self.gates[at].store(gate.cast_mut(), Ordering::Relaxed);
     }
 
     /// Makes `gate` the one that the kernel wakes on this thread's death.
     #[inline]
     fn tell_kernel(&self, gate: *const AtomicU32) {
-        // SAFETY: `attach` stored the head of this very thread, which lives as long as the thread.
-        let Some(head) = (unsafe { self.head.load(Ordering::Relaxed).as_ref() }) else { return };
+        // SAFETY: the thread that uses the record calls this, and `claim` stored its list head,
+        // which lives as long as the thread.
+        let head = unsafe { &*self.head.load(Ordering::Relaxed) };
         let pending = if gate.is_null() {
             ptr::null_mut()
         } else {
@@ -121,7 +123,6 @@ impl Record {
         for gate in &self.gates {
             gate.store(ptr::null_mut(), Ordering::Relaxed);
         }
-        self.len.store(0, Ordering::Relaxed);
     }
 
     fn claim(&self, me: ProcessId, head: *mut RobustListHead) -> bool {
