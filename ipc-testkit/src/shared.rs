@@ -125,6 +125,20 @@ impl Extent {
         Self { base: base.cast(), words: len / 8 }
     }
 
+    /// The words that hold `part`, a part of what the extent covers.
+    ///
+    /// # Panics
+    ///
+    /// If `part` is not inside the extent.
+    pub fn narrow<U>(&self, part: &U) -> Self {
+        let offset = core::ptr::from_ref(part).addr().checked_sub(self.base.addr().get());
+        let offset = offset.expect("the part is inside the extent");
+        let (first, end) = (offset / 8, (offset + size_of::<U>()).div_ceil(8));
+        assert!(end <= self.words, "the part is inside the extent");
+        // SAFETY: `first` is at most the end of the extent.
+        Self { base: unsafe { self.base.add(first) }, words: end - first }
+    }
+
     /// Number of 64-bit words.
     pub fn words(&self) -> usize {
         self.words
@@ -141,6 +155,15 @@ impl Extent {
         let word = unsafe { self.base.add(index) };
         // SAFETY: aligned, mapped, and used by nobody but as atomics while we look.
         unsafe { AtomicU64::from_ptr(word.as_ptr()) }
+    }
+
+    /// The address of the `index`-th word.
+    ///
+    /// # Panics
+    ///
+    /// If `index` is out of range.
+    pub fn address(&self, index: usize) -> u64 {
+        self.word(index).as_ptr().addr() as u64
     }
 
     /// A hash of the bytes: equal images have equal hashes.

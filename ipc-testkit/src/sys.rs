@@ -212,9 +212,14 @@ pub(crate) fn write_stderr(bytes: &[u8]) {
 pub(crate) fn ptrace(request: libc::c_uint, pid: Pid, addr: usize, data: usize) -> io::Result<()> {
     // SAFETY: only requests that read or write the tracee are made through this function, none that writes to us.
     match unsafe { libc::syscall(libc::SYS_ptrace, u64::from(request), pid, addr, data) } {
-        -1 => Err(io::Error::last_os_error()),
+        -1 => Err(ptrace_failed(request)),
         _ => Ok(()),
     }
+}
+
+fn ptrace_failed(request: libc::c_uint) -> io::Error {
+    let error = io::Error::last_os_error();
+    io::Error::new(error.kind(), format!("ptrace request {request}: {error}"))
 }
 
 /// `PTRACE_PEEKTEXT` and `PTRACE_PEEKUSER`: one word of the tracee.
@@ -222,7 +227,7 @@ pub(crate) fn ptrace_peek(request: libc::c_uint, pid: Pid, addr: usize) -> io::R
     let mut word = 0_u64;
     // SAFETY: the raw call stores one word at `data`, which is a local of that size.
     match unsafe { libc::syscall(libc::SYS_ptrace, u64::from(request), pid, addr, &raw mut word) } {
-        -1 => Err(io::Error::last_os_error()),
+        -1 => Err(ptrace_failed(request)),
         _ => Ok(word),
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::ensure;
 use crate::oracle::Canary;
-use crate::stepkill::{Actor, Scenario, Suite, Verdict};
+use crate::stepkill::{Actor, Flaw, Scenario, Suite, Verdict};
 
 /// A lock that lives in shared memory.
 pub trait Lock: Sync {
@@ -91,7 +91,7 @@ pub fn first_lock<L: Lock + 'static>(name: &str) -> Scenario<Guarded<L>> {
 /// K13: killed in `lock` of a free lock.
 pub fn lock_free<L: Lock + 'static>(name: &str) -> Scenario<Guarded<L>> {
     base::<L>(format!("{name}: lock")).victim(|world, me| {
-        world.warm_up();
+        world.warm_up(me)?;
         let held = me.operation(|| world.lock.lock());
         world.leave(me, held)
     })
@@ -105,7 +105,7 @@ pub fn lock<L: Lock + 'static>(name: &str, waiters: usize) -> Scenario<Guarded<L
 /// K13: killed in `try_lock` of a free lock.
 pub fn try_lock<L: Lock + 'static>(name: &str) -> Scenario<Guarded<L>> {
     base::<L>(format!("{name}: try_lock")).victim(|world, me| {
-        world.warm_up();
+        world.warm_up(me)?;
         match me.operation(|| world.lock.try_lock()) {
             Some(held) => world.leave(me, held),
             None => Ok(()),
@@ -127,7 +127,7 @@ pub fn unlock<L: Lock + 'static>(name: &str, waiters: usize) -> Scenario<Guarded
 /// K13: killed anywhere between the beginning of `lock` and the end of unlock, with work on the protected data between.
 pub fn section<L: Lock + 'static>(name: &str) -> Scenario<Guarded<L>> {
     base::<L>(format!("{name}: critical section")).victim(|world, me| {
-        world.warm_up();
+        world.warm_up(me)?;
         me.operation(|| world.visit(me))
     })
 }
@@ -166,7 +166,10 @@ fn base<L: Lock + 'static>(name: String) -> Scenario<Guarded<L>> {
             me.succeeded();
             (1..TURNS).try_for_each(|_| world.visit(me))
         })
-        .while_frozen(|world, me| world.visit_beside_frozen(me))
+        .while_frozen(|world, me| match world.try_lock(me)? {
+            Some(held) => world.leave(me, held),
+            None => Ok(()),
+        })
         .audit(|world, me| {
             // Exactly one owner hears of the death of an owner. Of two deaths the second victim may have heard the first.
             let (told, owned) = (u64::from(world.canary.recoveries()), me.witnessed());
@@ -196,8 +199,16 @@ fn contended<L: Lock + 'static>(
 
 impl<L: Lock> Guarded<L> {
     /// Lets this process find out who it is, and whatever else it does once.
-    fn warm_up(&self) {
-        drop(self.lock.try_lock());
+    fn warm_up(&self, me: &Actor<'_>) -> Verdict {
+        self.try_lock(me).map(drop)
+    }
+
+    /// Takes the lock if that is possible, which it is not while the frozen one owns it.
+    fn try_lock(&self, me: &Actor<'_>) -> Result<Option<Held<L::Guard<'_>>>, Flaw> {
+        let frozen_owns = me.frozen() == Some(self.lock.owner());
+        let held = self.lock.try_lock();
+        ensure!(held.is_none() || !frozen_owns, "took the lock of a process that is alive");
+        Ok(held)
     }
 
     /// Takes the lock, works on what it protects, and gives it back.
@@ -211,14 +222,6 @@ impl<L: Lock> Guarded<L> {
             self.canary.repair();
         }
         self.canary.visit(me.number())
-    }
-
-    /// Takes the lock if that is possible, which it is not while the frozen one owns it.
-    fn visit_beside_frozen(&self, me: &Actor<'_>) -> Verdict {
-        let frozen_owns = me.frozen() == Some(self.lock.owner());
-        let Some(held) = self.lock.try_lock() else { return Ok(()) };
-        ensure!(!frozen_owns, "took the lock of a process that is alive");
-        self.leave(me, held)
     }
 
     /// Whether the lock is owned by `victim`, who is about to die, or by one who is dead already.

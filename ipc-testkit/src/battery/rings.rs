@@ -88,6 +88,17 @@ pub fn pop<R: Ring + 'static>(name: &str, fill: Fill) -> Scenario<Booked<R>> {
         .victim(pop_once)
 }
 
+/// H: `pop` of a ring whose bytes a hostile peer changes meanwhile: what comes out may be anything.
+pub fn pop_anything<R: Ring + 'static>(name: &str, fill: Fill) -> Scenario<Booked<R>> {
+    pop::<R>(name, fill).victim(|world, me| {
+        if let Some(message) = me.operation(|| world.ring.pop()) {
+            // Nothing is wrong with a wrong message here; a right one goes into the books.
+            let _ = world.ledger.popped(me.number() as usize, &message);
+        }
+        Ok(())
+    })
+}
+
 /// Pushes one message; for a victim.
 fn push_once<R: Ring>(world: &Booked<R>, me: &Actor<'_>) -> Verdict {
     let message = world.ledger.next(me.number() as usize);
@@ -108,6 +119,7 @@ fn pop_once<R: Ring>(world: &Booked<R>, me: &Actor<'_>) -> Verdict {
 fn base<R: Ring + 'static>(name: String, fill: Fill) -> Scenario<Booked<R>> {
     Scenario::new(name, || Booked { ring: R::new(), ledger: Ledger::new() })
         .setup(move |world| world.fill(fill))
+        .surface(|world| &world.ring, R::CAPACITY as u64)
         .survivors(2, |world, me| match (R::SHAPE, me.role()) {
             (Shape::ManyToMany, _) => world.work(me, true, true),
             (Shape::OneToOne, Role::Survivor(0)) => world.work(me, true, false),

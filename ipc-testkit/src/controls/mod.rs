@@ -1,5 +1,6 @@
 //! Structures that break when a process dies, or is slow, at the wrong moment. The harness must find them broken.
 
+mod double_fetch;
 mod impatient;
 mod pid_lock;
 #[cfg(target_env = "gnu")]
@@ -7,6 +8,7 @@ mod robust;
 mod two_tokens;
 mod vyukov;
 
+pub use double_fetch::DoubleFetch;
 pub use impatient::{Impatient, ImpatientGuard};
 pub use pid_lock::{PidGuard, PidLock};
 #[cfg(target_env = "gnu")]

@@ -8,7 +8,7 @@ use core::time::Duration;
 use crate::battery::locks::{Held, Lock};
 use crate::sys;
 
-/// 0: free; a pid: taken; with [`SLEEPERS`]: taken, and somebody may sleep.
+/// 0: free; a pid: taken; with the top bit: taken, and somebody may sleep.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct PidLock(AtomicU32);

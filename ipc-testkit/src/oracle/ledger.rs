@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn no_mixture_of_two_messages_is_whole() {
-        let (old, new) = (Message::new(3, 7).to_words(), Message::new(3, 8).to_words());
+        let (old, new) = (Message::new(3, 7).to_words(), Message::new(4, 8).to_words());
         for cut in 1..8 {
             let mut torn = old;
             torn[..cut].copy_from_slice(&new[..cut]);

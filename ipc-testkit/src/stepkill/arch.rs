@@ -21,6 +21,24 @@ pub(crate) const CALL: usize = 10 * 8;
 pub(crate) const SECOND: usize = 13 * 8;
 pub(crate) const FOURTH: usize = 7 * 8;
 
+/// Offset of the first debug register in the kernel's `struct user`; the others follow, a word each.
+const DEBUG: usize = 848;
+/// The status register: the low four bits say which watchpoints were hit.
+pub(crate) const WATCH_STATUS: usize = DEBUG + 6 * 8;
+/// How many watchpoints there are.
+pub(crate) const WATCHPOINTS: usize = 4;
+
+/// Registers and values that watch all reads and writes of up to [`WATCHPOINTS`] aligned places of `len` (4 or 8) bytes.
+pub(crate) fn watch(places: &[u64], len: u64) -> Vec<(usize, u64)> {
+    // Per watchpoint: an enable bit, and four bits of kind (3: reads and writes) and length (3: four bytes, 2: eight).
+    let kind = 0b11 | if len == 8 { 0b10 } else { 0b11 } << 2;
+    let control =
+        (0..places.len()).fold(0, |control, i| control | 1 << (2 * i) | kind << (16 + 4 * i));
+    let addresses = places.iter().enumerate().map(|(i, place)| (DEBUG + 8 * i, *place));
+    // The addresses come first: the kernel checks them when the control register enables them.
+    addresses.chain([(DEBUG + 7 * 8, control)]).collect()
+}
+
 /// What the two bytes at the program counter are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Instruction {

@@ -111,6 +111,7 @@
 //! | [`pairs`](Suite::pairs) | a first victim in each image, then a second one in each image of what it does then |
 //! | [`beside_frozen`](Suite::beside_frozen) | at every instruction, while another process is stopped, alive, in each image |
 //! | [`woken`](Suite::woken) | a waiter, at every instruction from its wake-up on, after a newcomer was faster |
+//! | [`hostile`](Suite::hostile) | nobody: special values are planted in each shared word just before it is accessed |
 //! | [`must_fail`](Suite::must_fail) | a control, and succeeds if enough is found wrong with it |
 //!
 //! Somebody who does not come back within the scenario's patience is a wedge: it is reported with the victim's instruction
@@ -122,8 +123,11 @@
 //!   without LSE atomics would never get through a compare-exchange.)
 //! - Where the way to a kill point is long, the victim runs to a breakpoint near it, at the first visit of an instruction,
 //!   and is stepped from there: the point is the same, and kill points cost the same wherever they are.
-//! - An operation must do the same each time. If it depends on time, some kill points are met twice and others
-//!   in another run.
+//! - An operation should do the same each time. Stepping is ten thousand times slower than running, so the deadlines of
+//!   futex waits are moved by the time that it took; deadlines that the operation itself compares with a clock are not. A
+//!   kill point that a victim at full speed does not come by is stepped to, and counted as a detour.
+//! - An operation that spins has a kill point per instruction and turn. [`Scenario::prune_loops`] leaves out those that only
+//!   the victim's private memory tells apart, and [`Scenario::one_processor`] makes adaptive spinning end at once.
 //! - A `rep movs` is one kill point per repetition.
 
 mod actor;

@@ -7,7 +7,7 @@ use crate::sys::Pid;
 
 /// Whether the process sleeps in the kernel until something happens (state S).
 pub(crate) fn is_asleep(pid: Pid) -> io::Result<bool> {
-    let stat = fs::read(format!("/proc/{pid}/stat"))?;
+    let stat = read(pid, "stat")?;
     // The name in parentheses may contain anything, so the state is found from the last parenthesis.
     let state = stat.iter().rposition(|b| *b == b')').and_then(|at| stat.get(at + 2));
     Ok(state == Some(&b'S'))
@@ -18,8 +18,9 @@ pub(crate) fn is_parked(pid: Pid) -> io::Result<bool> {
     if !is_asleep(pid)? {
         return Ok(false);
     }
-    match fs::read_to_string(format!("/proc/{pid}/syscall")) {
+    match read(pid, "syscall") {
         Ok(line) => {
+            let line = String::from_utf8_lossy(&line);
             let number = line.split(' ').next().and_then(|n| n.parse().ok());
             Ok(matches!(number, Some(libc::SYS_futex | libc::SYS_futex_waitv)))
         }
@@ -32,9 +33,15 @@ pub(crate) fn is_parked(pid: Pid) -> io::Result<bool> {
 /// Where the process will go on when its sleep in the kernel is over; 0 if that is not known.
 pub(crate) fn sleeps_at(pid: Pid) -> io::Result<u64> {
     // number, six arguments, stack pointer, program counter
-    let line = fs::read_to_string(format!("/proc/{pid}/syscall"))?;
+    let line = read(pid, "syscall")?;
+    let line = String::from_utf8_lossy(&line);
     let pc = line.trim_end().rsplit(' ').next().and_then(|pc| pc.strip_prefix("0x"));
     Ok(pc.and_then(|pc| u64::from_str_radix(pc, 16).ok()).unwrap_or(0))
+}
+
+fn read(pid: Pid, file: &str) -> io::Result<Vec<u8>> {
+    let path = format!("/proc/{pid}/{file}");
+    fs::read(&path).map_err(|e| io::Error::new(e.kind(), format!("{path}: {e}")))
 }
 
 /// How many threads this process has.

@@ -15,10 +15,14 @@ pub struct Report {
     pub pass: &'static str,
     /// Instructions of the operation in the round in which nobody was killed.
     pub instructions: usize,
-    /// Rounds in which a victim was killed (or, in a pass of mutations, values that were planted).
+    /// Rounds in which a victim was killed.
     pub kill_points: usize,
     /// Those of them in which it slept inside a system call.
     pub blocked_points: usize,
+    /// Accesses to shared words that were attacked, if it was a hostile pass.
+    pub accesses: usize,
+    /// Rounds in which a value was planted before an access.
+    pub planted: usize,
     /// Attempts that did not bring about the situation that the pass is for, and were made again.
     pub uncounted: usize,
     /// Kill points that a victim at full speed did not come by, and that were stepped to.
@@ -47,6 +51,8 @@ pub struct Finding {
 /// A kill point.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Point {
+    /// Whether the victim was killed there, or a value was planted.
+    pub killed: bool,
     /// Instructions of the operation that the victim had executed; if it was asleep, the sleeps that it had had.
     pub instruction: usize,
     /// Whether it slept inside a system call.
@@ -81,6 +87,20 @@ fn distinct<'a>(findings: impl Iterator<Item = &'a Finding>) -> usize {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.accesses > 0 {
+            return write!(
+                f,
+                "{} [{}]: {} values planted before {} accesses, {} wedges, {} other failures, {} instructions, {:.2} s",
+                self.scenario,
+                self.pass,
+                self.planted,
+                self.accesses,
+                self.wedges.len(),
+                self.failures.len(),
+                self.instructions,
+                self.elapsed.as_secs_f64(),
+            );
+        }
         write!(
             f,
             "{} [{}]: {} of {} kill points wedge, {} inside a call, {} detours, {} other failures, {} instructions, worst recovery {:.1} ms, {:.2} s",
@@ -109,11 +129,8 @@ impl fmt::Display for Finding {
 
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let asleep = if self.asleep { " asleep" } else { "" };
-        write!(
-            f,
-            "killed at instruction {}{asleep} ({}){}",
-            self.instruction, self.place, self.given
-        )
+        let what = if self.killed { "killed" } else { "attacked" };
+        let place = if self.asleep { "in sleep" } else { "at instruction" };
+        write!(f, "{what} {place} {} ({}){}", self.instruction, self.place, self.given)
     }
 }

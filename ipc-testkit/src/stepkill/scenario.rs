@@ -49,6 +49,8 @@ pub struct Scenario<T: Sync> {
     pub(crate) repeats: usize,
     pub(crate) leave_zombie: bool,
     pub(crate) one_processor: bool,
+    pub(crate) surface: Option<Extent>,
+    pub(crate) capacity: u64,
 }
 
 pub(crate) type Part<T> = Box<dyn Fn(&T, &Actor<'_>) -> Verdict>;
@@ -114,6 +116,8 @@ impl<T: Sync> Scenario<T> {
             repeats: usize::MAX,
             leave_zombie: false,
             one_processor: false,
+            surface: None,
+            capacity: 8,
         }
     }
 
@@ -264,6 +268,15 @@ impl<T: Sync> Scenario<T> {
     #[must_use]
     pub fn one_processor(mut self) -> Self {
         self.one_processor = true;
+        self
+    }
+
+    /// What a hostile peer may write to ([`Suite::hostile`](super::Suite::hostile)): a part of the state, and the capacity
+    /// around which interesting values lie. Without this it is all of the state, and 8.
+    #[must_use]
+    pub fn surface<U>(mut self, part: impl Fn(&T) -> &U, capacity: u64) -> Self {
+        self.surface = Some(self.extent().narrow(part(self.state())));
+        self.capacity = capacity;
         self
     }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::arch;
 use super::control::{Control, Role};
-use super::passes::{beside_frozen, everywhere, images, pairs, woken};
+use super::passes::{beside_frozen, everywhere, hostile, images, pairs, woken};
 use super::procfs;
 use super::report::Report;
 use super::scenario::Scenario;
@@ -29,6 +29,8 @@ pub struct Suite {
     passed: usize,
     failed: Vec<String>,
     kill_points: usize,
+    planted: usize,
+    accesses: usize,
     wedges: usize,
     worst_recovery: Duration,
     controls: usize,
@@ -102,6 +104,8 @@ impl Suite {
             passed: 0,
             failed: Vec::new(),
             kill_points: 0,
+            planted: 0,
+            accesses: 0,
             wedges: 0,
             worst_recovery: Duration::ZERO,
             controls: 0,
@@ -133,6 +137,12 @@ impl Suite {
         self.expect_clean(scenario, woken::NAME, woken::run)
     }
 
+    /// Writes special values into each shared word just before the operation accesses it; it must end without a signal or
+    /// panic, and soon. Nobody is killed.
+    pub fn hostile<T: Sync>(&mut self, scenario: &Scenario<T>) -> Option<Report> {
+        self.expect_clean(scenario, hostile::NAME, hostile::run)
+    }
+
     /// Runs a control, which is known to be broken: `pass` must find fault with it at `at_least` kill points or more.
     ///
     /// The harness is only worth something if this succeeds.
@@ -161,6 +171,8 @@ impl Suite {
     ) -> Option<Report> {
         let report = self.report(scenario, name, run)?;
         self.kill_points += report.kill_points;
+        self.planted += report.planted;
+        self.accesses += report.accesses;
         self.wedges += report.wedged_points();
         self.worst_recovery = self.worst_recovery.max(report.worst_recovery);
         let faults = self.failed.len();
@@ -172,10 +184,11 @@ impl Suite {
                 report.failures.len()
             ));
         }
-        if report.kill_points < scenario.at_least {
+        let rounds = report.kill_points + report.planted;
+        if rounds < scenario.at_least {
             self.failed.push(format!(
-                "{} [{name}]: {} kill points, expected at least {}",
-                scenario.name, report.kill_points, scenario.at_least
+                "{} [{name}]: {rounds} kill points, expected at least {}",
+                scenario.name, scenario.at_least
             ));
         }
         if report.worst_recovery >= RECOVERY_LIMIT {
@@ -222,6 +235,12 @@ impl Suite {
             self.failed.len(),
             self.started.elapsed().as_secs_f64(),
         );
+        if self.accesses > 0 {
+            println!(
+                "hostile peers: {} values planted before {} accesses",
+                self.planted, self.accesses
+            );
+        }
         println!(
             "stepkill: {} kill points, {} wedges, worst recovery {:.1} ms, {} controls failed as they must",
             self.kill_points,
@@ -246,6 +265,8 @@ pub enum Pass {
     BesideFrozen,
     /// [`Suite::woken`].
     Woken,
+    /// [`Suite::hostile`].
+    Hostile,
 }
 
 type Run<T> = fn(&mut Stage<'_, T>) -> io::Result<()>;
@@ -258,6 +279,7 @@ impl Pass {
             Self::Pairs => (pairs::NAME, pairs::run),
             Self::BesideFrozen => (beside_frozen::NAME, beside_frozen::run),
             Self::Woken => (woken::NAME, woken::run),
+            Self::Hostile => (hostile::NAME, hostile::run),
         }
     }
 }

@@ -168,6 +168,21 @@ impl Tracee {
         sys::ptrace(libc::PTRACE_POKEDATA as _, self.pid, at(1), later.subsec_nanos() as usize)
     }
 
+    /// Watches accesses to aligned places of `len` (4 or 8) bytes.
+    pub(crate) fn watch(&self, places: &[u64], len: u64) -> io::Result<()> {
+        for (register, value) in arch::watch(places, len) {
+            sys::ptrace(libc::PTRACE_POKEUSER as _, self.pid, register, value as usize)?;
+        }
+        Ok(())
+    }
+
+    /// Which of the watched places were accessed since the last call.
+    pub(crate) fn accessed(&self) -> io::Result<impl Iterator<Item = usize> + use<>> {
+        let status = sys::ptrace_peek(libc::PTRACE_PEEKUSER as _, self.pid, arch::WATCH_STATUS)?;
+        sys::ptrace(libc::PTRACE_POKEUSER as _, self.pid, arch::WATCH_STATUS, 0)?;
+        Ok((0..arch::WATCHPOINTS).filter(move |i| status >> i & 1 == 1))
+    }
+
     /// Waits for the end of a step that was found asleep; `Asleep` again if that takes longer than `limit`.
     pub(crate) fn finish_step(&mut self, limit: Duration) -> io::Result<Step> {
         self.settle(limit, false)

@@ -2,6 +2,7 @@
 
 pub(crate) mod beside_frozen;
 pub(crate) mod everywhere;
+pub(crate) mod hostile;
 pub(crate) mod images;
 pub(crate) mod pairs;
 pub(crate) mod woken;
@@ -34,7 +35,7 @@ fn kill_asleep<T: Sync>(stage: &mut Stage<'_, T>, plan: Plan, course: &Course) -
     }
     for n in 0..SLEEPS {
         match stage.strike(plan, Target::Sleep(n), course)? {
-            Arrival::Asleep(at) if at == n => {}
+            Arrival::Asleep(_) if !stage.missed => {}
             // It ended, or sleeps for good, before it slept so often.
             _ => break,
         }
