@@ -49,7 +49,7 @@
 //!
 //! # A stamped ring for one producer and one consumer
 //!
-//! A header of 128 bytes and an array of slots, two entries of the directory.
+//! A header of 256 bytes and an array of slots, two entries of the directory.
 //!
 //! ```text
 //! offset  size  field     written by                        all zeros mean
@@ -57,21 +57,26 @@
 //!      8     8  consumer  who claims, closes or takes over  never claimed
 //!     16     4  domain    who claims (before it does)       nobody has claimed yet
 //!     20   108  reserved
+//!    128     8  head      the consumer, with Release        nothing has been popped
+//!    136   120  reserved
 //! ```
 //!
 //! ```text
-//! slot:  | word, 8 bytes | payload, padded to a multiple of its alignment and of 8 |
-//!
-//! word = 2 x lap + full        (lap 0 is the first)
-//!
-//!   2 x lap      free: the producer may write the message of this lap
-//!   2 x lap + 1  full: the consumer may read it
+//! slot:  | sequence, 8 bytes | payload, padded to a multiple of its alignment and of 8 |
 //! ```
 //!
-//! The word says whose the payload is. The producer takes it from `2 x lap` to `2 x lap + 1`, the consumer
-//! from there to `2 x (lap + 1)`; nobody else writes it, and neither moves it past the other. All zeros
-//! are a ring that nothing has gone through; on any later lap a zero is a word that neither side
-//! expects, which is reported as corruption. A zero never reads as a message, on any lap.
+//! Messages are numbered from 1. Message `n` goes into slot `(n - 1) % capacity`, and the slot's
+//! sequence is the number of the message that was published there last, 0 if there has been none: all zeros are never a
+//! message. The producer writes slots and never reads them; the consumer reads them and never writes. `head` is the number
+//! of the last message that has been released. So at every moment
+//!
+//! | slot of message `n` | its payload belongs to |
+//! |---|---|
+//! | `n <= head`, or not published | the producer, once `head >= n - capacity` |
+//! | published, `n > head` | the consumer |
+//!
+//! A consumer that waits for message `n` expects the sequence `n`, or that of the lap before; any other is
+//! reported as damage. The numbers last for 2^64 messages, 500 years at 10^9 a second.
 //!
 //! # Safety
 //!
@@ -81,9 +86,9 @@
 #![expect(unsafe_code, reason = "statements about the layout of shared types")]
 
 use bytemuck::{Pod, Zeroable};
-use ipc_core::Shareable;
 use ipc_core::identity::DomainCell;
 use ipc_core::primitive::{AtomicU64, UnsafeCell};
+use ipc_core::{Padded, Shareable};
 
 /// `ipc-shm` as the bytes of a little-endian machine.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"ipc-shm\0");
@@ -156,10 +161,18 @@ unsafe impl Zeroable for Entry {}
 // SAFETY: integers without padding: the size is asserted below.
 unsafe impl Pod for Entry {}
 
-/// The roles of a ring. Read on slow paths only.
+/// The roles of a ring, and what it knows of its consumer. Read on slow paths only.
 #[derive(Debug)]
-#[repr(C, align(128))]
+#[repr(C)]
 pub(crate) struct RingHeader {
+    pub(crate) roles: Padded<Roles>,
+    pub(crate) head: Padded<AtomicU64>,
+}
+
+/// Who has the two ends of a ring.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Roles {
     pub(crate) producer: AtomicU64,
     pub(crate) consumer: AtomicU64,
     pub(crate) domain: DomainCell,
@@ -168,23 +181,18 @@ pub(crate) struct RingHeader {
 // SAFETY: atomics of which every pattern is a state; the padding is never read.
 unsafe impl Shareable for RingHeader {}
 
-/// One message of a ring, and whose it is.
+/// One message of a ring, and its number.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Slot<T> {
-    pub(crate) word: AtomicU64,
+    pub(crate) sequence: AtomicU64,
     pub(crate) payload: UnsafeCell<T>,
 }
 
-// SAFETY: the word gives the payload to one side at a time, and hands it over with Release and Acquire.
+// SAFETY: sequence and head give the payload to one side at a time, with Release and Acquire.
 unsafe impl<T: Pod + Send> Sync for Slot<T> {}
 // SAFETY: an atomic, and plain data that is reached by copies only; zeros are an empty slot.
 unsafe impl<T: Pod + Send> Shareable for Slot<T> {}
-
-/// The low bit of a slot's word: the payload is a message for the consumer.
-pub(crate) const FULL: u64 = 1;
-/// What a lap adds to a slot's word.
-pub(crate) const LAP: u64 = 2;
 
 #[cfg(not(loom))]
 const _: () = {
@@ -198,8 +206,9 @@ const _: () = {
     assert!(offset_of!(Header, domain) == 72 && offset_of!(Header, entries) == 76);
     assert!(size_of::<Header>() == 80 && size_of::<Header>() <= DIRECTORY);
     assert!(size_of::<Entry>() == 32 && ENTRIES == 96);
-    assert!(offset_of!(RingHeader, producer) == 0 && offset_of!(RingHeader, consumer) == 8);
-    assert!(offset_of!(RingHeader, domain) == 16 && size_of::<RingHeader>() == LINE);
+    assert!(offset_of!(Roles, producer) == 0 && offset_of!(Roles, consumer) == 8);
+    assert!(offset_of!(Roles, domain) == 16 && offset_of!(RingHeader, roles) == 0);
+    assert!(offset_of!(RingHeader, head) == 128 && size_of::<RingHeader>() == 256);
     assert!(size_of::<Slot<u8>>() == 16 && size_of::<Slot<u64>>() == 16);
     assert!(size_of::<Slot<[u64; 7]>>() == 64 && offset_of!(Slot<[u64; 7]>, payload) == 8);
     assert!(MAX_ALIGN <= PAYLOAD && PAYLOAD % MAX_ALIGN == 0);

@@ -122,8 +122,8 @@ fn owner(word: u64) -> Result<Option<ProcessId>, RoleError> {
 /// question costs it at most 5 ns per miss.
 #[derive(Debug, Default)]
 pub(super) struct Misses {
-    /// Where the misses in a row happened.
-    at: (usize, u64),
+    /// The message for which the misses in a row were.
+    at: u64,
     count: u32,
     /// The role word of a peer that is dead: dead for ever.
     dead: u64,
@@ -134,9 +134,8 @@ const FIRST_LOOK: u32 = if cfg!(loom) { 1 } else { 1024 };
 const LONGEST: u32 = if cfg!(loom) { 1 } else { 1 << 16 };
 
 impl Misses {
-    /// A miss at `at`, a position that is never missed again after a hit: whether the peer is closed or
-    /// known to be dead.
-    pub(super) fn peer_is_gone(&mut self, at: (usize, u64), role: Role<'_>) -> bool {
+    /// A miss of message `at`: whether the peer is closed or known to be dead.
+    pub(super) fn peer_is_gone(&mut self, at: u64, role: Role<'_>) -> bool {
         if at != self.at {
             self.at = at;
             self.count = 0;
@@ -149,7 +148,7 @@ impl Misses {
             CLOSED => true,
             _ if word == self.dead => true,
             _ => {
-                let due = self.count.is_power_of_two() || self.count % LONGEST == 0;
+                let due = self.count.is_power_of_two() || self.count & (LONGEST - 1) == 0;
                 if due && self.count >= FIRST_LOOK && matches!(role.peer(), Peer::Dead(_)) {
                     self.dead = word;
                 }

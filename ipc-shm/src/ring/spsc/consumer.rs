@@ -2,9 +2,9 @@
 //!
 //! # Safety
 //!
-//! A payload is read only while its slot's word says that the slot is full on the consumer's own lap. Only the
-//! consumer takes it out of that state, and there is one consumer: the role word names this
-//! process, and the handle is borrowed alone. Plain data may have any bytes.
+//! A payload is read only after its message was published, and before it is released: in between, nobody
+//! writes to it. There is one consumer: the role word names this process, and the handle is
+//! borrowed alone. Plain data may have any bytes.
 #![expect(unsafe_code, reason = "reads payloads that the slot's word makes ours")]
 
 use core::fmt;
@@ -14,7 +14,7 @@ use ipc_core::primitive::{Ordering, killed};
 
 use super::cursor::Cursor;
 use super::slots::{Keep, RawRing};
-use crate::layout::{FULL, LAP, RingHeader};
+use crate::layout::RingHeader;
 use crate::ring::role::{Misses, Role};
 use crate::ring::{Peer, PopError, RoleError};
 
@@ -24,6 +24,8 @@ use crate::ring::{Peer, PopError, RoleError};
 /// attach and go on. If this process dies, the same happens as soon as somebody asks the kernel.
 pub struct Consumer<'r, T: Pod + Send> {
     cursor: Cursor<'r, T>,
+    /// The ring was found damaged.
+    corrupt: bool,
     misses: Misses,
 }
 
@@ -31,12 +33,11 @@ static_assertions::assert_impl_all!(Consumer<'static, u64>: Send, Sync);
 
 impl<'r, T: Pod + Send> Consumer<'r, T> {
     pub(super) fn claim(ring: RawRing<T>, keep: Keep<'r, T>) -> Result<Self, RoleError> {
-        own(ring.roles()).claim()?;
-        let Some(cursor) = Cursor::resume(ring, keep, |word| word / LAP) else {
-            own(ring.roles()).close();
-            return Err(RoleError::Corrupt);
-        };
-        Ok(Self { cursor, misses: Misses::default() })
+        own(ring.header()).claim()?;
+        // Only the consumer changes it, so it cannot change any more. The first `pop` checks it.
+        let released = ring.released();
+        let cursor = Cursor::new(ring, keep, released);
+        Ok(Self { cursor, corrupt: false, misses: Misses::default() })
     }
 
     /// Copies the next message out and releases its slot. Never waits.
@@ -63,20 +64,18 @@ impl<'r, T: Pod + Send> Consumer<'r, T> {
     #[inline]
     pub fn pop(&mut self) -> Result<T, PopError> {
         loop {
-            let Some((slot, free)) = self.cursor.slot() else { return Err(PopError::Corrupt) };
-            // SAFETY: the cursor keeps the slot alive.
-            let slot = unsafe { slot.as_ref() };
+            let (slot, number) = self.cursor.next();
             // SYNC: message published (Release in `Producer::push`).
-            let found = slot.word.load(Ordering::Acquire);
-            if found != free | FULL {
+            let found = slot.sequence.load(Ordering::Acquire);
+            if found != number || self.corrupt {
                 self.refused(found)?;
                 continue;
             }
-            // SAFETY: the slot is full on our lap, so its payload is ours, and any bytes are a `T`.
+            // SAFETY: published and not yet released, so the payload is ours; any bytes are a `T`.
             let message = slot.payload.with(|payload| unsafe { payload.read() });
-            // SYNC: slot released (Acquire in `Producer::push`).
-            slot.word.store(free.wrapping_add(LAP), Ordering::Release);
-            self.cursor.advance();
+            let released = self.cursor.advance();
+            // SYNC: message released (Acquire in `Producer::refill`).
+            self.cursor.header().head.store(released, Ordering::Release);
             return Ok(message);
         }
     }
@@ -100,44 +99,47 @@ impl<'r, T: Pod + Send> Consumer<'r, T> {
     /// ```
     #[must_use]
     pub fn peer(&self) -> Peer {
-        other(self.cursor.roles()).peer()
+        other(self.cursor.header()).peer()
     }
 
     /// How many messages the ring can hold.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.cursor.capacity()
+        self.cursor.capacity() as usize
     }
 
-    /// The slot's word is not that of a full slot of this lap. `Ok`: there is a message after all.
+    /// The next message is not there. `Ok`: it is there after all.
     #[cold]
     fn refused(&mut self, found: u64) -> Result<(), PopError> {
-        let free = self.cursor.free();
-        if found != free {
-            self.cursor.poison();
+        let (_, number) = self.cursor.next();
+        // What was there a lap ago; nothing, on the first one.
+        if found != number.saturating_sub(self.cursor.capacity()) || self.corrupt {
+            self.corrupt = true;
             return Err(PopError::Corrupt);
         }
-        let (at, role) = (self.cursor.position(), other(self.cursor.roles()));
-        if !self.misses.peer_is_gone(at, role) {
+        let role = other(self.cursor.header());
+        if !self.misses.peer_is_gone(number, role) {
             return Err(PopError::Empty);
         }
         // It may have pushed between our look and its end; after its end it pushes no more.
-        if self.cursor.word() == free { Err(PopError::Disconnected) } else { Ok(()) }
+        let (slot, _) = self.cursor.next();
+        let nothing = slot.sequence.load(Ordering::Acquire) == found;
+        if nothing { Err(PopError::Disconnected) } else { Ok(()) }
     }
 }
 
-fn own(roles: &RingHeader) -> Role<'_> {
-    Role { word: &roles.consumer, domain: &roles.domain }
+fn own(header: &RingHeader) -> Role<'_> {
+    Role { word: &header.roles.consumer, domain: &header.roles.domain }
 }
 
-fn other(roles: &RingHeader) -> Role<'_> {
-    Role { word: &roles.producer, domain: &roles.domain }
+fn other(header: &RingHeader) -> Role<'_> {
+    Role { word: &header.roles.producer, domain: &header.roles.domain }
 }
 
 impl<T: Pod + Send> Drop for Consumer<'_, T> {
     fn drop(&mut self) {
         if !killed() {
-            own(self.cursor.roles()).close();
+            own(self.cursor.header()).close();
         }
     }
 }

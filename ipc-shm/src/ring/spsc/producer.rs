@@ -2,9 +2,9 @@
 //!
 //! # Safety
 //!
-//! A payload is written only while its slot's word says that the slot is free on the producer's own lap. Only the
-//! producer takes it out of that state, and there is one producer: the role word names this process,
-//! and the handle is borrowed alone.
+//! A payload is written only if the message that was there before has been released, and before the new
+//! one is published: in between, nobody else looks at it. There is one producer: the role word names this
+//! process, and the handle is borrowed alone.
 #![expect(unsafe_code, reason = "writes payloads that the slot's word makes ours")]
 
 use core::fmt;
@@ -14,7 +14,7 @@ use ipc_core::primitive::{Ordering, killed};
 
 use super::cursor::Cursor;
 use super::slots::{Keep, RawRing};
-use crate::layout::{FULL, LAP, RingHeader};
+use crate::layout::RingHeader;
 use crate::ring::role::{Misses, Role};
 use crate::ring::{Peer, PushError, RoleError};
 
@@ -24,6 +24,10 @@ use crate::ring::{Peer, PushError, RoleError};
 /// producer may attach. If this process dies, the same happens as soon as somebody asks the kernel.
 pub struct Producer<'r, T: Pod + Send> {
     cursor: Cursor<'r, T>,
+    /// The position at which the ring was full when the consumer was last looked at.
+    limit: u64,
+    /// The ring was found damaged. `limit` is the position from then on.
+    corrupt: bool,
     misses: Misses,
 }
 
@@ -31,12 +35,13 @@ static_assertions::assert_impl_all!(Producer<'static, u64>: Send, Sync);
 
 impl<'r, T: Pod + Send> Producer<'r, T> {
     pub(super) fn claim(ring: RawRing<T>, keep: Keep<'r, T>) -> Result<Self, RoleError> {
-        own(ring.roles()).claim()?;
-        let Some(cursor) = Cursor::resume(ring, keep, |word| word.wrapping_add(FULL) / LAP) else {
-            own(ring.roles()).close();
+        own(ring.header()).claim()?;
+        let Some(published) = ring.published() else {
+            own(ring.header()).close();
             return Err(RoleError::Corrupt);
         };
-        Ok(Self { cursor, misses: Misses::default() })
+        let cursor = Cursor::new(ring, keep, published);
+        Ok(Self { cursor, limit: published, corrupt: false, misses: Misses::default() })
     }
 
     /// Copies `message` into the next slot, if that is free. Never waits.
@@ -60,24 +65,19 @@ impl<'r, T: Pod + Send> Producer<'r, T> {
     /// ```
     #[inline]
     pub fn push(&mut self, message: T) -> Result<(), PushError<T>> {
-        let Some((slot, free)) = self.cursor.slot() else {
-            return Err(PushError::Corrupt(message));
-        };
-        // SAFETY: the cursor keeps the slot alive.
-        let slot = unsafe { slot.as_ref() };
-        // SYNC: slot released (Release in `Consumer::pop`).
-        let found = slot.word.load(Ordering::Acquire);
-        if found != free {
-            return Err(match self.refused(found) {
-                Refused::Full => PushError::Full(message),
-                Refused::Disconnected => PushError::Disconnected(message),
-                Refused::Corrupt => PushError::Corrupt(message),
-            });
+        if self.cursor.position() == self.limit {
+            match self.refill() {
+                Ok(()) => {}
+                Err(Refused::Full) => return Err(PushError::Full(message)),
+                Err(Refused::Disconnected) => return Err(PushError::Disconnected(message)),
+                Err(Refused::Corrupt) => return Err(PushError::Corrupt(message)),
+            }
         }
-        // SAFETY: the slot is free on our lap, so its payload is ours.
+        let (slot, number) = self.cursor.next();
+        // SAFETY: below the limit, so the last message here has been released and the payload is ours.
         slot.payload.with_mut(|payload| unsafe { payload.write(message) });
         // SYNC: message published (Acquire in `Consumer::pop`).
-        slot.word.store(free | FULL, Ordering::Release);
+        slot.sequence.store(number, Ordering::Release);
         self.cursor.advance();
         Ok(())
     }
@@ -104,24 +104,36 @@ impl<'r, T: Pod + Send> Producer<'r, T> {
     /// ```
     #[must_use]
     pub fn peer(&self) -> Peer {
-        other(self.cursor.roles()).peer()
+        other(self.cursor.header()).peer()
     }
 
     /// How many messages the ring can hold.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.cursor.capacity()
+        self.cursor.capacity() as usize
     }
 
-    /// The slot's word is not that of a free slot of this lap.
+    /// The limit is reached: looks how far the consumer is by now.
     #[cold]
-    fn refused(&mut self, found: u64) -> Refused {
-        if found != self.cursor.free().wrapping_sub(LAP) | FULL {
-            self.cursor.poison();
-            return Refused::Corrupt;
+    fn refill(&mut self) -> Result<(), Refused> {
+        if self.corrupt {
+            return Err(Refused::Corrupt);
         }
-        let (at, role) = (self.cursor.position(), other(self.cursor.roles()));
-        if self.misses.peer_is_gone(at, role) { Refused::Disconnected } else { Refused::Full }
+        let (published, capacity) = (self.cursor.position(), self.cursor.capacity());
+        // SYNC: message released (Release in `Consumer::pop`).
+        let released = self.cursor.header().head.load(Ordering::Acquire);
+        let held = published.wrapping_sub(released);
+        if held < capacity {
+            self.limit = released.wrapping_add(capacity);
+            return Ok(());
+        }
+        if held > capacity {
+            self.corrupt = true;
+            return Err(Refused::Corrupt);
+        }
+        let role = other(self.cursor.header());
+        let gone = self.misses.peer_is_gone(published, role);
+        Err(if gone { Refused::Disconnected } else { Refused::Full })
     }
 }
 
@@ -132,18 +144,18 @@ enum Refused {
     Corrupt,
 }
 
-fn own(roles: &RingHeader) -> Role<'_> {
-    Role { word: &roles.producer, domain: &roles.domain }
+fn own(header: &RingHeader) -> Role<'_> {
+    Role { word: &header.roles.producer, domain: &header.roles.domain }
 }
 
-fn other(roles: &RingHeader) -> Role<'_> {
-    Role { word: &roles.consumer, domain: &roles.domain }
+fn other(header: &RingHeader) -> Role<'_> {
+    Role { word: &header.roles.consumer, domain: &header.roles.domain }
 }
 
 impl<T: Pod + Send> Drop for Producer<'_, T> {
     fn drop(&mut self) {
         if !killed() {
-            own(self.cursor.roles()).close();
+            own(self.cursor.header()).close();
         }
     }
 }

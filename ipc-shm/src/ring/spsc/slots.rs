@@ -11,6 +11,7 @@ use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 use bytemuck::Pod;
+use ipc_core::primitive::Ordering;
 #[cfg(not(loom))]
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
@@ -24,7 +25,9 @@ use crate::{AttachError, Kind, Place, PlaceError, Plan, PlanError, Region};
 
 #[cfg(any(feature = "alloc", loom))]
 use {
+    crate::layout::Roles,
     alloc::{sync::Arc, vec::Vec},
+    ipc_core::Padded,
     ipc_core::identity::DomainCell,
     ipc_core::primitive::{AtomicU64, UnsafeCell},
 };
@@ -156,24 +159,26 @@ impl<T: Pod + Send> Ring<'static, T> {
         Self::boxed_at(capacity, 0)
     }
 
-    /// As [`boxed`](Self::boxed), as if `lap` laps were over: for tests of very old rings.
+    /// As [`boxed`](Self::boxed), as if `done` messages had gone through: for tests of very old rings.
     #[doc(hidden)]
-    pub fn boxed_at(capacity: usize, lap: u64) -> Result<Self, RingError> {
+    pub fn boxed_at(capacity: usize, done: u64) -> Result<Self, RingError> {
         if capacity == 0 {
             return Err(RingError::ZeroCapacity);
         }
         let mut slots = Vec::new();
         slots.try_reserve_exact(capacity).map_err(|_| RingError::OutOfMemory)?;
-        slots.extend((0..capacity).map(|_| Slot {
-            word: AtomicU64::new(lap.wrapping_mul(crate::layout::LAP)),
+        slots.extend((0..capacity as u64).map(|index| Slot {
+            sequence: AtomicU64::new(last_in_slot(index, done, capacity as u64)),
             payload: UnsafeCell::new(T::zeroed()),
         }));
-        let roles = RingHeader {
+        let roles = Roles {
             producer: AtomicU64::new(0),
             consumer: AtomicU64::new(0),
             domain: DomainCell::new(false),
         };
-        Ok(Self { home: Home::Heap(Arc::new(Heap { roles, slots })) })
+        let head = Padded::new(AtomicU64::new(done));
+        let header = RingHeader { roles: Padded::new(roles), head };
+        Ok(Self { home: Home::Heap(Arc::new(Heap { header, slots })) })
     }
 }
 
@@ -201,8 +206,8 @@ impl<'r, T: Pod + Send> Ring<'r, T> {
     /// ```
     #[cfg(not(loom))]
     pub fn in_region(region: &'r Region, place: RingPlace<T>) -> Result<Self, PlaceError> {
-        let (roles, slots) = (region.get(place.header)?, region.slice(place.slots)?);
-        Ok(Self { home: Home::In(RawRing::new(roles, slots), PhantomData) })
+        let (header, slots) = (region.get(place.header)?, region.slice(place.slots)?);
+        Ok(Self { home: Home::In(RawRing::new(header, slots), PhantomData) })
     }
 
     /// Becomes the ring's producer, where the last one stopped.
@@ -232,7 +237,7 @@ impl<'r, T: Pod + Send> Ring<'r, T> {
             #[cfg(not(loom))]
             Home::Own(_, place) => place.slots.count(),
             #[cfg(not(loom))]
-            Home::In(ring, _) => ring.slots().len(),
+            Home::In(ring, _) => ring.slots.len(),
             #[cfg(any(feature = "alloc", loom))]
             Home::Heap(heap) => heap.slots.len(),
             #[cfg(loom)]
@@ -270,14 +275,14 @@ impl<'r, T: Pod + Send> Ring<'r, T> {
                 let at = |offset: usize| map.at(crate::layout::PAYLOAD + offset);
                 let first = at(place.slots.offset()).cast();
                 let slots = NonNull::slice_from_raw_parts(first, place.slots.count());
-                let ring = RawRing { roles: at(place.header.offset()).cast(), slots };
+                let ring = RawRing { header: at(place.header.offset()).cast(), slots };
                 Ok((ring, Keep::Own(map)))
             }
             #[cfg(not(loom))]
             Home::In(ring, _) => Ok((*ring, Keep::In(PhantomData))),
             #[cfg(any(feature = "alloc", loom))]
             Home::Heap(heap) => {
-                Ok((RawRing::new(&heap.roles, &heap.slots), Keep::Heap(Arc::clone(heap))))
+                Ok((RawRing::new(&heap.header, &heap.slots), Keep::Heap(Arc::clone(heap))))
             }
             #[cfg(loom)]
             Home::Nowhere(_) => Err(RoleError::Corrupt),
@@ -333,29 +338,57 @@ impl<T: Pod + Send> RingPlace<T> {
 /// The header and the slots of a ring that somebody else keeps alive.
 #[derive(Debug)]
 pub(super) struct RawRing<T> {
-    roles: NonNull<RingHeader>,
+    header: NonNull<RingHeader>,
     slots: NonNull<[Slot<T>]>,
 }
 
 impl<T> RawRing<T> {
-    fn new(roles: &RingHeader, slots: &[Slot<T>]) -> Self {
-        Self { roles: roles.into(), slots: slots.into() }
-    }
-
-    pub(super) fn roles(&self) -> &RingHeader {
-        // SAFETY: alive beside this, see the head of the file.
-        unsafe { self.roles.as_ref() }
+    fn new(header: &RingHeader, slots: &[Slot<T>]) -> Self {
+        Self { header: header.into(), slots: slots.into() }
     }
 
     #[inline(always)]
-    pub(super) fn slots(&self) -> &[Slot<T>] {
+    pub(super) fn header(&self) -> &RingHeader {
         // SAFETY: alive beside this, see the head of the file.
-        unsafe { self.slots.as_ref() }
+        unsafe { self.header.as_ref() }
     }
 
     #[inline(always)]
-    pub(super) fn first(&self) -> NonNull<Slot<T>> {
-        self.slots.cast()
+    pub(super) fn slots(&self) -> NonNull<[Slot<T>]> {
+        self.slots
+    }
+
+    /// Never 0: plans refuse empty places, and so does the heap.
+    pub(super) fn capacity(&self) -> u64 {
+        self.slots.len() as u64
+    }
+
+    /// How many messages have been released.
+    pub(super) fn released(&self) -> u64 {
+        // SYNC: message released (Release in `Consumer::pop`).
+        self.header().head.load(Ordering::Acquire)
+    }
+
+    /// How many messages have been published, if the words are those of a ring. Only the producer, or whoever
+    /// has just become it, may ask: nobody else changes the answer.
+    pub(super) fn published(&self) -> Option<u64> {
+        // SAFETY: alive beside this, see the head of the file.
+        let slots = unsafe { self.slots.as_ref() };
+        let sequences = || slots.iter().map(|slot| slot.sequence.load(Ordering::Relaxed));
+        let published = sequences().max()?;
+        let capacity = self.capacity();
+        let expected = (0..capacity).map(|index| last_in_slot(index, published, capacity));
+        let held = published.checked_sub(self.released())?;
+        (held <= capacity && sequences().eq(expected)).then_some(published)
+    }
+}
+
+/// The number of the last of `done` messages that went into slot `index`; 0 if none did.
+fn last_in_slot(index: u64, done: u64, capacity: u64) -> u64 {
+    let (laps, rest) = (done / capacity, done % capacity);
+    match if index < rest { laps } else { laps.wrapping_sub(1) } {
+        u64::MAX => 0,
+        lap => lap * capacity + index + 1,
     }
 }
 
@@ -382,6 +415,6 @@ pub(super) enum Keep<'r, T> {
 #[cfg(any(feature = "alloc", loom))]
 #[derive(Debug)]
 pub(super) struct Heap<T> {
-    roles: RingHeader,
+    header: RingHeader,
     slots: Vec<Slot<T>>,
 }

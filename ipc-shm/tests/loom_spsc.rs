@@ -1,0 +1,274 @@
+//! The stamped ring in every interleaving, with every process killed before each of its steps.
+//!
+//! Run by `ci/loom.sh`. Without `--cfg loom` there is no model, and this program says so.
+//!
+//! What each scenario asserts, besides that loom finds no data race on a payload and no deadlock: messages come
+//! out in order, none twice, none lost but the one that a killed consumer had released, and whatever the
+//! dead leave, a new process attaches and the ring works for a whole lap.
+//!
+//! # Safety
+//!
+//! One scenario copies a handle, as `fork` does; the copy is only dropped, in another process.
+#![cfg_attr(loom, expect(unsafe_code, reason = "a copy of a handle"))]
+
+#[cfg(not(loom))]
+fn main() {
+    println!("SKIPPED: built without --cfg loom (see ci/loom.sh)");
+}
+
+#[cfg(loom)]
+fn main() {
+    use ipc_core::primitive::sim::{Fault, Suite};
+    use model::*;
+
+    Suite::new()
+        .case("push_and_pop_capacity_1", 3, &[0, 1], || push_and_pop(1))
+        .case("push_and_pop_capacity_2", 3, &[0, 1], || push_and_pop(2))
+        .case("push_and_pop_old_ring", 3, &[0, 1], push_and_pop_old_ring)
+        .case("producer_is_replaced", 2, &[0, 1, 2], producer_is_replaced)
+        .case("consumer_is_replaced", 2, &[0, 1, 2], consumer_is_replaced)
+        .case("one_heir_only", 3, &[1, 2], one_heir_only)
+        .case("last_message_before_disconnected", 3, &[0], last_message_before_disconnected)
+        .case("handle_copied_by_fork", 3, &[0, 1], handle_copied_by_fork)
+        .reveals(&[Fault::ReleaseBySwap])
+        .run();
+}
+
+#[cfg(loom)]
+mod model {
+    use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::sync::Mutex;
+
+    use ipc_core::primitive::sim::{self, Arc};
+    use ipc_shm::ring::spsc::{Consumer, Producer, Ring};
+    use ipc_shm::ring::{PopError, PushError, RoleError};
+
+    /// A ring, and what the processes know of it. The books are not part of the model.
+    pub(crate) struct Shared {
+        ring: Ring<'static, u64>,
+        capacity: usize,
+        /// How many pushes have returned.
+        pushed: AtomicUsize,
+        /// What pops have returned, in their order.
+        popped: Mutex<Vec<u64>>,
+        /// How often somebody died who might have been between releasing a slot and returning.
+        consumers_killed: AtomicUsize,
+        producers_killed: AtomicUsize,
+    }
+
+    fn shared(capacity: usize, done: u64) -> Arc<Shared> {
+        Arc::new(Shared {
+            ring: Ring::boxed_at(capacity, done).unwrap(),
+            capacity,
+            pushed: AtomicUsize::new(0),
+            popped: Mutex::default(),
+            consumers_killed: AtomicUsize::new(0),
+            producers_killed: AtomicUsize::new(0),
+        })
+    }
+
+    impl Shared {
+        /// Tries `tries` times to push the next message. A message has the number of its slot, counted from the start.
+        fn push(&self, producer: &mut Producer<'_, u64>, tries: usize) {
+            for _ in 0..tries {
+                let next = self.pushed.load(Relaxed) as u64;
+                match producer.push(next) {
+                    Ok(()) => drop(self.pushed.fetch_add(1, Relaxed)),
+                    Err(PushError::Full(message) | PushError::Disconnected(message)) => {
+                        assert_eq!(message, next);
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+
+        fn pop(&self, consumer: &mut Consumer<'_, u64>, tries: usize) {
+            for _ in 0..tries {
+                match consumer.pop() {
+                    Ok(message) => self.popped.lock().unwrap().push(message),
+                    Err(PopError::Empty | PopError::Disconnected) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+
+        fn produce(&self, tries: usize) {
+            match self.ring.producer() {
+                Ok(mut producer) => self.push(&mut producer, tries),
+                Err(RoleError::Taken { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+
+        fn consume(&self, tries: usize) {
+            match self.ring.consumer() {
+                Ok(mut consumer) => self.pop(&mut consumer, tries),
+                Err(RoleError::Taken { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+
+        /// All others have ended: takes both ends, looks through the books, and goes a lap around.
+        fn settle(&self) {
+            let mut consumer = self.ring.consumer().expect("nobody alive has it");
+            while let Ok(message) = consumer.pop() {
+                self.popped.lock().unwrap().push(message);
+            }
+            let mut producer = self.ring.producer().expect("nobody alive has it");
+            for number in 0..self.capacity as u64 {
+                producer.push(1000 + number).expect("an empty ring takes its capacity");
+            }
+            assert_eq!(producer.push(0), Err(PushError::Full(0)));
+            for number in 0..self.capacity as u64 {
+                assert_eq!(consumer.pop(), Ok(1000 + number));
+            }
+            self.audit();
+        }
+
+        fn audit(&self) {
+            let popped = self.popped.lock().unwrap();
+            let pushed = self.pushed.load(Relaxed);
+            let producers_killed = self.producers_killed.load(Relaxed);
+            assert!(popped.windows(2).all(|pair| pair[0] <= pair[1]), "out of order: {popped:?}");
+            // A killed producer may have published without having returned, so its heir may push the same number again.
+            let twice = popped.windows(2).filter(|pair| pair[0] == pair[1]).count();
+            assert!(twice <= producers_killed, "{popped:?} with {producers_killed} killed");
+            let last = pushed + producers_killed;
+            assert!(
+                popped.iter().all(|&message| (message as usize) < last),
+                "{popped:?} of {pushed}"
+            );
+            // A killed consumer may have released without having returned.
+            let lost = (0..pushed as u64).filter(|message| !popped.contains(message)).count();
+            let killed = self.consumers_killed.load(Relaxed);
+            assert!(lost <= killed, "{popped:?} of {pushed} with {killed} consumers killed");
+        }
+    }
+
+    fn producer(index: usize, shared: &Shared, tries: usize) {
+        let at_death = || drop(shared.producers_killed.fetch_add(1, Relaxed));
+        sim::process_then(index, || shared.produce(tries), at_death);
+    }
+
+    fn consumer(index: usize, shared: &Shared, tries: usize) {
+        let at_death = || drop(shared.consumers_killed.fetch_add(1, Relaxed));
+        sim::process_then(index, || shared.consume(tries), at_death);
+    }
+
+    type Side = fn(usize, &Shared, usize);
+
+    fn start(side: Side, index: usize, shared: &Arc<Shared>, tries: usize) -> sim::JoinHandle<()> {
+        let shared = shared.clone();
+        sim::spawn_thread(move || side(index, &shared, tries))
+    }
+
+    /// The process that looks at what is left; nobody's victim.
+    const END: usize = 4;
+
+    fn together(shared: Arc<Shared>, tries: usize, others: &[(Side, usize)]) {
+        let others: Vec<_> = others
+            .iter()
+            .zip(1..)
+            .map(|(&(side, tries), index)| start(side, index, &shared, tries))
+            .collect();
+        producer(0, &shared, tries);
+        for other in others {
+            other.join().unwrap();
+        }
+        sim::process(END, || shared.settle()).expect("nobody kills it");
+    }
+
+    pub(crate) fn push_and_pop(capacity: usize) {
+        together(shared(capacity, 0), 3, &[(consumer, 3)]);
+    }
+
+    /// A ring that has seen many messages.
+    pub(crate) fn push_and_pop_old_ring() {
+        together(shared(2, (1 << 32) - 2), 3, &[(consumer, 3)]);
+    }
+
+    pub(crate) fn producer_is_replaced() {
+        together(shared(2, 0), 2, &[(consumer, 1), (producer, 1)]);
+    }
+
+    pub(crate) fn consumer_is_replaced() {
+        together(shared(1, 0), 2, &[(consumer, 1), (consumer, 1)]);
+    }
+
+    /// Two processes want the end of a dead one; they never have it both.
+    pub(crate) fn one_heir_only() {
+        let shared = shared(1, 0);
+        sim::process(0, || {
+            let mut producer = shared.ring.producer().unwrap();
+            producer.push(0).unwrap();
+            sim::die(producer);
+        });
+        let holders = std::sync::Arc::new(AtomicUsize::new(0));
+        let heirs = [1, 2].map(|index| {
+            let (shared, holders) = (shared.clone(), holders.clone());
+            sim::spawn_thread(move || {
+                let holds = core::cell::Cell::new(false);
+                let claim = || {
+                    let Ok(producer) = shared.ring.producer() else { return false };
+                    assert_eq!(holders.fetch_add(1, Relaxed), 0, "two producers");
+                    holds.set(true);
+                    sim::acquired();
+                    holds.set(false);
+                    holders.fetch_sub(1, Relaxed);
+                    drop(producer);
+                    true
+                };
+                let at_death = || drop(holders.fetch_sub(usize::from(holds.get()), Relaxed));
+                sim::process_then(index, claim, at_death)
+            })
+        });
+        let [first, second] = heirs.map(|heir| heir.join().unwrap());
+        let refused = [first, second].into_iter().filter(|&had_it| had_it == Some(false)).count();
+        assert!(refused <= 1, "nobody got it");
+        sim::process(END, || {
+            assert_eq!(shared.ring.consumer().unwrap().pop(), Ok(0));
+            shared.settle();
+        });
+    }
+
+    /// `Disconnected` never comes before the last message of a producer that closed or died.
+    pub(crate) fn last_message_before_disconnected() {
+        let shared = shared(2, 0);
+        let peer = start(producer, 0, &shared, 2);
+        sim::process(1, || {
+            let mut consumer = shared.ring.consumer().unwrap();
+            for _ in 0..4 {
+                match consumer.pop() {
+                    Ok(message) => shared.popped.lock().unwrap().push(message),
+                    Err(PopError::Empty) => {}
+                    Err(PopError::Disconnected) => {
+                        // Final: the producer is gone, and nobody else attaches here.
+                        assert_eq!(consumer.pop(), Err(PopError::Disconnected));
+                        let popped = shared.popped.lock().unwrap().len();
+                        assert!(popped >= shared.pushed.load(Relaxed), "a message came too late");
+                        break;
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        });
+        peer.join().unwrap();
+        sim::process(END, || shared.settle()).expect("nobody kills it");
+    }
+
+    pub(crate) fn handle_copied_by_fork() {
+        let shared = shared(1, 0);
+        sim::process(0, || {
+            let producer = shared.ring.producer().unwrap();
+            // The copy counts as one that keeps the ring in memory, so one other is never dropped.
+            sim::process(3, || core::mem::forget(shared.ring.consumer()));
+            // SAFETY: the copy is dropped by another process, where that does nothing to the ring.
+            let copy = unsafe { core::ptr::read(&producer) };
+            sim::as_forked_child(1, || drop(copy));
+            let taken = sim::process(2, || shared.ring.producer().map(drop)).unwrap();
+            assert!(matches!(taken, Err(RoleError::Taken { .. })), "{taken:?}");
+            drop(producer);
+        });
+        sim::process(END, || drop(shared.ring.producer().expect("closed, or its owner is dead")));
+    }
+}
