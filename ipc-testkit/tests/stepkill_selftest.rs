@@ -11,6 +11,7 @@ use std::process::{Command, ExitCode};
 
 use ipc_testkit::battery::locks;
 use ipc_testkit::battery::rings;
+use ipc_testkit::cases::seccomp::{When, answer};
 #[cfg(target_env = "gnu")]
 use ipc_testkit::controls::RobustMutex;
 use ipc_testkit::controls::{DoubleFetch, Impatient, TwoTokens};
@@ -22,11 +23,19 @@ mod lamport;
 
 use lamport::Lamport;
 
-/// Chooses one of [`SHOULD_FAIL`] in a process of its own.
+/// Chooses one of [`SHOULD_FAIL`], or [`UNTRACEABLE`], in a process of its own.
 const INNER: &str = "STEPKILL_SELFTEST_INNER";
+
+/// A suite whose process may not call ptrace.
+const UNTRACEABLE: &str = "untraceable";
 
 fn main() -> ExitCode {
     if let Ok(inner) = std::env::var(INNER) {
+        if inner == UNTRACEABLE {
+            let refuse = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+            answer(libc::SYS_ptrace, &When::NotEqual(0, u32::MAX), refuse);
+            return stepkill::main(|suite| drop(suite.everywhere(&store())));
+        }
         let (_, suite, _) =
             SHOULD_FAIL.iter().find(|(name, ..)| *name == inner).expect("a known suite");
         return stepkill::main(suite);
@@ -35,6 +44,7 @@ fn main() -> ExitCode {
         for (name, _, complaint) in SHOULD_FAIL {
             check_that_it_fails(name, complaint);
         }
+        skips_where_it_cannot_trace();
         counts_exactly_the_instructions_of_the_operation(suite);
         kills_inside_a_sleep(suite);
         rings::run::<Lamport>(suite, "Lamport's queue");
@@ -210,17 +220,40 @@ const SHOULD_FAIL: &[Inner] = &[
         |suite| drop(suite.everywhere(&endless())),
         "has not ended its operation",
     ),
+    (
+        "a round that hangs",
+        |suite| drop(suite.everywhere(&hanging())),
+        "busy with: one store [every instruction]",
+    ),
     ("no scenario", |_| {}, "0 passed"),
 ];
 
 fn check_that_it_fails(name: &str, complaint: &str) {
-    let this = std::env::current_exe().expect("the path of this binary");
-    let output = Command::new(this).env(INNER, name).output().expect("run this binary again");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert_ne!(output.status.code(), Some(0), "a suite with {name} must fail:\n{said}");
-    assert!(output.status.code().is_some(), "a suite with {name} must end by itself:\n{said}");
+    let (code, said) = again(name, None);
+    assert!(code.is_some_and(|code| code != 0), "a suite with {name} must fail by itself:\n{said}");
     assert!(said.contains(complaint), "a suite with {name} must say {complaint:?}:\n{said}");
     println!("a suite with {name} ... failed as it must");
+}
+
+/// Where a process may not be traced the suite is skipped, but not in continuous integration.
+fn skips_where_it_cannot_trace() {
+    let (code, said) = again(UNTRACEABLE, None);
+    assert!(
+        code == Some(0) && said.contains("SKIPPED: a child cannot be traced"),
+        "{code:?}\n{said}"
+    );
+    let (code, said) = again(UNTRACEABLE, Some("true"));
+    assert!(code == Some(1) && said.contains("a child cannot be traced"), "{code:?}\n{said}");
+    println!("a suite without ptrace ... skipped, and failed in CI, as it must");
+}
+
+/// Runs this binary again; its exit code and all that it said.
+fn again(inner: &str, ci: Option<&str>) -> (Option<i32>, String) {
+    let mut command = Command::new(std::env::current_exe().expect("the path of this binary"));
+    command.env(INNER, inner).env_remove("CI").envs(ci.map(|ci| ("CI", ci)));
+    let output = command.output().expect("run this binary again");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
 }
 
 fn store() -> Scenario<[AtomicU64; 2]> {
@@ -264,6 +297,14 @@ fn slow() -> Scenario<[AtomicU64; 2]> {
         std::thread::sleep(Duration::from_millis(250));
         me.succeeded();
         Ok(())
+    })
+}
+
+/// As if the watchdog's time were over in the middle of a round.
+fn hanging() -> Scenario<[AtomicU64; 2]> {
+    store().setup(|_| {
+        // SAFETY: the watchdog's own signal.
+        unsafe { libc::raise(libc::SIGALRM) };
     })
 }
 

@@ -62,7 +62,14 @@ impl<T: Sync> Stage<'_, T> {
                 Step::Lost(change) => return Err(lost(victim.role(), change)),
             }
         }
-        Ok(if victim.next()? == Instruction::Marker { Arrival::Ended(k) } else { Arrival::At(k) })
+        if victim.next()? == Instruction::Marker {
+            return Ok(Arrival::Ended(k));
+        }
+        // Not missed if it was stepped all the way: then this is where it is after so many instructions today.
+        if let Some(recorded) = course.visits.get(k) {
+            self.missed |= recorded.pc != victim.pc()?;
+        }
+        Ok(Arrival::At(k))
     }
 
     pub(super) fn advance_to_sleep(
