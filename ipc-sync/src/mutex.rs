@@ -132,6 +132,14 @@ impl<T: Shareable> Mutex<T> {
     /// [`LockError::Recovered`] *has* the lock. Otherwise [`Unrecoverable`](LockError::Unrecoverable),
     /// [`Deadlock`](LockError::Deadlock), [`Corrupt`](LockError::Corrupt),
     /// [`NoIdentity`](LockError::NoIdentity) or [`Os`](LockError::Os).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// static LOCK: ipc_sync::Mutex<u32> = ipc_sync::Mutex::new(0);
+    /// *LOCK.lock()? += 1;
+    /// # Ok::<(), ipc_sync::LockError<'static, u32>>(())
+    /// ```
     #[inline]
     pub fn lock(&self) -> Result<MutexGuard<'_, T>, LockError<'_, T>> {
         self.lock_until(Until::Forever)
@@ -191,6 +199,20 @@ impl<T: Shareable> Mutex<T> {
     /// # Errors
     ///
     /// As [`lock_timeout`](Self::lock_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ipc_sync::{Deadline, Mutex};
+    ///
+    /// static LOCKS: [Mutex<u32>; 2] = [Mutex::new(0), Mutex::new(0)];
+    /// // One deadline for both.
+    /// let deadline = Deadline::after(Duration::from_millis(100));
+    /// let (a, b) = (LOCKS[0].lock_deadline(deadline)?, LOCKS[1].lock_deadline(deadline)?);
+    /// # drop((a, b));
+    /// # Ok::<(), ipc_sync::LockError<'static, u32>>(())
+    /// ```
     pub fn lock_deadline(&self, deadline: Deadline) -> Result<MutexGuard<'_, T>, LockError<'_, T>> {
         self.lock_until(Until::Deadline(deadline))
     }
@@ -218,7 +240,19 @@ impl<T: Shareable> Mutex<T> {
     ///
     /// # Safety
     ///
-    /// The owner is dead, or will never again touch the value or drop its guard's references.
+    /// The owner is dead, or will never again touch the value through its guard.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_sync::{LockError, Mutex};
+    ///
+    /// static LOCK: Mutex<u32> = Mutex::new(0);
+    /// std::mem::forget(LOCK.lock().unwrap());
+    /// // SAFETY: a forgotten guard touches nothing.
+    /// unsafe { LOCK.break_lock() };
+    /// assert!(matches!(LOCK.lock(), Err(LockError::Recovered(_))));
+    /// ```
     pub unsafe fn break_lock(&self) {
         self.raw.break_lock();
     }
@@ -231,6 +265,12 @@ impl<T: Shareable> Mutex<T> {
     }
 
     /// The value, without locking: nobody else can have the lock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(ipc_sync::Mutex::new(7_u32).into_inner(), 7);
+    /// ```
     pub fn into_inner(self) -> T {
         self.value.into_inner()
     }
