@@ -117,28 +117,29 @@ fn owner(word: u64) -> Result<Option<ProcessId>, RoleError> {
 /// How often a side that finds nothing to do asks whether its peer lives.
 ///
 /// A closed role is a load, and is seen at every miss. Death is a question to the kernel of about
-/// 5 µs. It is asked at miss 1024 in a row, 2048, 4096 and so on, and at least at every 65,536th: a side that polls in a
-/// tight loop learns of a death after at most as long again as it had waited anyway, and the
+/// 5 µs. It is asked at miss 1024 in a row, 2048, 4096 and so on to 65,536, and then at every 65,536th: a side that
+/// polls in a tight loop learns of a death after at most as long again as it had waited anyway, and the
 /// question costs it at most 5 ns per miss.
 #[derive(Debug, Default)]
 pub(super) struct Misses {
     /// The message for which the misses in a row were.
     at: u64,
     count: u32,
+    /// The miss at which to ask again.
+    look_at: u32,
     /// The role word of a peer that is dead: dead for ever.
     dead: u64,
 }
 
-/// Under loom every miss asks: the model would not live long enough to come to the thousandth.
+/// Under loom every miss asks: no model lives long enough to come to the thousandth.
 const FIRST_LOOK: u32 = if cfg!(loom) { 1 } else { 1024 };
 const LONGEST: u32 = if cfg!(loom) { 1 } else { 1 << 16 };
 
 impl Misses {
     /// A miss of message `at`: whether the peer is closed or known to be dead.
     pub(super) fn peer_is_gone(&mut self, at: u64, role: Role<'_>) -> bool {
-        if at != self.at {
-            self.at = at;
-            self.count = 0;
+        if at != self.at || self.look_at == 0 {
+            *self = Self { at, count: 0, look_at: FIRST_LOOK, dead: self.dead };
         }
         self.count = self.count.wrapping_add(1);
         // SYNC: role closed (Release in `close`).
@@ -148,12 +149,73 @@ impl Misses {
             CLOSED => true,
             _ if word == self.dead => true,
             _ => {
-                let due = self.count.is_power_of_two() || self.count & (LONGEST - 1) == 0;
-                if due && self.count >= FIRST_LOOK && matches!(role.peer(), Peer::Dead(_)) {
-                    self.dead = word;
+                if self.count == self.look_at {
+                    self.look_at = self.count.wrapping_add(self.count.clamp(1, LONGEST));
+                    if matches!(role.peer(), Peer::Dead(_)) {
+                        self.dead = word;
+                    }
                 }
                 word == self.dead
             }
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn roles() -> (AtomicU64, DomainCell) {
+        (AtomicU64::new(VACANT), DomainCell::new(false))
+    }
+
+    #[test]
+    fn a_role_is_claimed_once_and_again_after_it_was_closed() {
+        let (word, domain) = roles();
+        let role = Role { word: &word, domain: &domain };
+        let me = role.claim().unwrap().id;
+        assert_eq!(role.claim().unwrap_err(), RoleError::Taken { owner: me });
+        assert_eq!(role.peer(), Peer::Alive(me));
+        role.close();
+        assert_eq!(role.peer(), Peer::Closed);
+        role.claim().unwrap();
+    }
+
+    #[test]
+    fn a_word_that_nobody_has_is_corrupt() {
+        let (word, domain) = roles();
+        word.store(CLOSED | 5, Ordering::Relaxed);
+        let role = Role { word: &word, domain: &domain };
+        assert_eq!(role.claim().unwrap_err(), RoleError::Corrupt);
+    }
+
+    #[test]
+    fn what_is_not_ours_is_not_closed() {
+        let (word, domain) = roles();
+        let other = ProcessId::from_bits(1).unwrap();
+        word.store(other.to_bits(), Ordering::Relaxed);
+        let role = Role { word: &word, domain: &domain };
+        role.close();
+        assert_eq!(word.load(Ordering::Relaxed), other.to_bits());
+        // Nobody has been admitted, so nobody may judge.
+        assert_eq!(role.peer(), Peer::Unknown(other));
+    }
+
+    #[test]
+    fn the_kernel_is_asked_ever_less_often() {
+        let (word, domain) = roles();
+        let role = Role { word: &word, domain: &domain };
+        role.claim().unwrap();
+        let mut misses = Misses::default();
+        let mut looks = std::vec::Vec::new();
+        for miss in 1..=300_000_u32 {
+            let before = misses.look_at;
+            assert!(!misses.peer_is_gone(7, role));
+            if before != 0 && misses.look_at != before {
+                looks.push(miss);
+            }
+        }
+        let expected = [1, 2, 4, 8, 16, 32, 64, 128, 192, 256].map(|k| k * 1024);
+        assert_eq!(looks, expected);
     }
 }

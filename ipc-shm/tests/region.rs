@@ -1,0 +1,464 @@
+//! Regions: what creating one leaves behind, and what attaching refuses.
+//!
+//! Each case runs in a process of its own (see `ipc_testkit::cases`), because some lower its limits and
+//! all count its descriptors and mappings.
+//!
+//! # Safety
+//!
+//! A lock that is forgotten while held lies in a region. Damaged headers are written through the descriptor.
+#![expect(unsafe_code, reason = "looks at addresses that must not be used any more")]
+
+use core::mem;
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
+use std::process::ExitCode;
+
+use ipc_core::Errno;
+use ipc_core::identity::{Liveness, ProcessId};
+use ipc_core::process::fork_fn;
+use ipc_shm::{Atomic, AttachError, CreateError, Kind, PlaceError, Plan, RawValue, Region, Step};
+use ipc_sync::Mutex;
+use ipc_testkit::cases::{self, doing, open_fds};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+fn main() -> ExitCode {
+    cases::run(&[
+        ("sealed_reserved_and_zero", sealed_reserved_and_zero),
+        ("attached_in_another_process", attached_in_another_process),
+        ("size_is_checked_at_creation", size_is_checked_at_creation),
+        ("x01_x03_failed_creation_leaves_nothing", failed_creation_leaves_nothing),
+        ("panic_in_fill_leaves_nothing", panic_in_fill_leaves_nothing),
+        ("l01_ten_thousand_cycles", ten_thousand_cycles),
+        ("t04_what_is_no_region", what_is_no_region),
+        ("t02_unsealed_is_refused", unsealed_is_refused),
+        ("t03_smaller_than_its_header_says", smaller_than_its_header_says),
+        ("t05_read_only_is_refused", read_only_is_refused),
+        ("v01_versions", versions),
+        ("v02_v03_v06_layout_and_architecture", layout_and_architecture),
+        ("v07_not_ready", not_ready),
+        ("h01_every_header_field", every_header_field),
+        ("h09_punched_header", punched_header),
+        ("views_are_checked", views_are_checked),
+        ("places_are_checked", places_are_checked),
+        ("forgotten_guard_keeps_the_addresses", forgotten_guard_keeps_the_addresses),
+    ])
+}
+
+/// Header fields, and their sizes: the layout of version 1.0, written down a second time.
+const FIELDS: [(&str, u64, usize); 14] = [
+    ("magic", 0, 8),
+    ("init", 8, 8),
+    ("major", 16, 2),
+    ("minor", 18, 2),
+    ("arch", 20, 4),
+    ("hash", 24, 8),
+    ("kind", 32, 4),
+    ("page", 36, 4),
+    ("total", 40, 8),
+    ("payload", 48, 8),
+    ("size", 56, 8),
+    ("creator", 64, 8),
+    ("domain", 72, 4),
+    ("entries", 76, 4),
+];
+
+fn again(region: &impl AsFd) -> OwnedFd {
+    region.as_fd().try_clone_to_owned().expect("a descriptor")
+}
+
+fn attach(region: &impl AsFd) -> Result<Region, AttachError> {
+    Region::from_fd(again(region))
+}
+
+/// The file as its own attacker sees it.
+fn file(region: &impl AsFd) -> File {
+    File::from(again(region))
+}
+
+fn maps() -> usize {
+    let mut text = String::new();
+    File::open("/proc/self/maps").and_then(|mut f| f.read_to_string(&mut text)).expect("/proc");
+    text.lines().filter(|line| line.contains("memfd:ipc-shm")).count()
+}
+
+fn sealed_reserved_and_zero() {
+    let region = Region::anonymous(100_000).unwrap();
+    assert_eq!((region.size(), region.kind()), (100_000, Kind::Raw));
+    assert_eq!(region.creator(), ProcessId::current().unwrap());
+    let memfd = file(&region);
+    let seals = fcntl_get_seals(&memfd).unwrap();
+    assert!(seals.contains(SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL));
+    let length = memfd.metadata().unwrap().len();
+    assert_eq!(memfd.set_len(length - 1).unwrap_err().raw_os_error(), Some(1));
+    assert_eq!(memfd.set_len(length + 1).unwrap_err().raw_os_error(), Some(1));
+    assert_eq!(fcntl_add_seals(&memfd, SealFlags::WRITE).unwrap_err(), Errno::PERM);
+    // All pages are there already: blocks are of 512 bytes.
+    let blocks = std::os::unix::fs::MetadataExt::blocks(&memfd.metadata().unwrap());
+    assert_eq!(blocks * 512, length);
+    let mut payload = vec![1; 100_000];
+    memfd.read_exact_at(&mut payload, 4096).unwrap();
+    assert!(payload.iter().all(|&byte| byte == 0));
+    // Never executable, where the kernel knows how to.
+    let mode = std::os::unix::fs::PermissionsExt::mode(&memfd.metadata().unwrap().permissions());
+    assert!(mode & 0o111 == 0 || !seals.contains(SealFlags::EXEC));
+}
+
+fn attached_in_another_process() {
+    let mut plan = Plan::new();
+    let word = plan.one::<Atomic<AtomicU64>>().unwrap();
+    let total = plan.one::<Mutex<u64>>().unwrap();
+    let region = Region::planned_with(&plan, |fill| fill.mutexes(total, |_| 5)).unwrap();
+    let fd = again(&region);
+    let mut child = fork_fn(|| {
+        let region = Region::from_fd_for(fd, &plan).unwrap();
+        region.get(word).unwrap().store(7, Ordering::Release);
+        *region.get(total).unwrap().lock().unwrap() += 1;
+        assert_ne!(region.creator(), ProcessId::current().unwrap());
+        i32::from(region.creator().liveness() != Liveness::Alive)
+    })
+    .unwrap();
+    doing("waiting for the child");
+    assert!(child.wait().unwrap().success());
+    assert_eq!(region.get(word).unwrap().load(Ordering::Acquire), 7);
+    assert_eq!(*region.get(total).unwrap().lock().unwrap(), 6);
+}
+
+fn size_is_checked_at_creation() {
+    assert_eq!(Region::anonymous(0).unwrap_err(), CreateError::ZeroSize);
+    assert_eq!(Region::planned(&Plan::new()).unwrap_err(), CreateError::ZeroSize);
+    let most = {
+        let info = rustix::system::sysinfo();
+        (info.totalram as u64 + info.totalswap as u64) * u64::from(info.mem_unit)
+    };
+    for asked in [usize::MAX, usize::MAX - 4095, isize::MAX as usize, most as usize] {
+        let error = Region::anonymous(asked).unwrap_err();
+        assert_eq!(error, CreateError::TooLarge { asked, most });
+    }
+    assert_eq!(Region::anonymous(1).unwrap().size(), 1);
+}
+
+fn failed_creation_leaves_nothing() {
+    ProcessId::current().unwrap();
+    let (fds, before) = (open_fds(), maps());
+    let failing = |resource, limit: u64, size: usize, step, errno| {
+        let old = rustix::process::getrlimit(resource);
+        setrlimit(resource, Rlimit { current: Some(limit), maximum: old.maximum }).unwrap();
+        let result = Region::anonymous(size);
+        setrlimit(resource, old).unwrap();
+        assert_eq!(result.unwrap_err(), CreateError::Os { step, errno });
+        assert_eq!((open_fds(), maps()), (fds, before));
+    };
+    doing("creating without descriptors");
+    // Descriptors 0 to 2 are open.
+    failing(Resource::Nofile, 3, 4096, Step::Open, Errno::MFILE);
+    doing("creating without address space");
+    failing(Resource::As, 1 << 20, 64 << 20, Step::Map, Errno::NOMEM);
+    assert!(Region::anonymous(4096).is_ok(), "afterwards it works");
+}
+
+fn panic_in_fill_leaves_nothing() {
+    let (fds, before) = (open_fds(), maps());
+    let mut plan = Plan::new();
+    let ours = plan.one::<RawValue<u64>>().unwrap();
+    let mut other = Plan::new();
+    other.array::<RawValue<u64>>(2).unwrap();
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = std::panic::catch_unwind(|| {
+        Region::planned_with(&other, |fill| fill.values(ours, |_| RawValue::new(1)))
+    });
+    drop(std::panic::take_hook());
+    assert!(result.is_err(), "a place of another plan");
+    assert_eq!((open_fds(), maps()), (fds, before));
+}
+
+fn ten_thousand_cycles() {
+    let (fds, before) = (open_fds(), maps());
+    for cycle in 0..10_000 {
+        let region = Region::anonymous(1 + cycle % 9000).unwrap();
+        let same = attach(&region).unwrap();
+        assert_eq!(same.size(), region.size());
+        if cycle % 2 == 0 {
+            drop(region);
+        }
+        drop(OwnedFd::from(same));
+    }
+    assert_eq!((open_fds(), maps()), (fds, before));
+}
+
+fn what_is_no_region() {
+    let memfd = memfd_create(c"other", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+    File::from(memfd.try_clone().unwrap()).write_all(&[7; 9000]).unwrap();
+    fcntl_add_seals(&memfd, SealFlags::SHRINK | SealFlags::GROW).unwrap();
+    let path = {
+        use rustix::fs::{CWD, Mode, OFlags, openat};
+        openat(CWD, c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap()
+    };
+    let (reader, _writer) = rustix::pipe::pipe().unwrap();
+    let socket = std::os::unix::net::UnixStream::pair().unwrap().0;
+    let files = [
+        ("a sealed memfd with something else in it", memfd),
+        ("a path", path),
+        ("a pipe", reader),
+        ("a socket", socket.into()),
+        ("a device", File::open("/dev/zero").unwrap().into()),
+        ("a directory", File::open("/proc/self").unwrap().into()),
+        ("a program", File::open("/proc/self/exe").unwrap().into()),
+    ];
+    for (what, fd) in files {
+        doing(what);
+        assert_eq!(Region::from_fd(fd).unwrap_err(), AttachError::NotARegion, "{what}");
+    }
+}
+
+/// A copy of a region's bytes in a file of our own, sealed as told.
+fn copy(region: &Region, length: Option<usize>, seals: SealFlags) -> OwnedFd {
+    let mut bytes = Vec::new();
+    let source = file(region);
+    bytes.resize(source.metadata().unwrap().len() as usize, 0);
+    source.read_exact_at(&mut bytes, 0).unwrap();
+    bytes.truncate(length.unwrap_or(bytes.len()));
+    let fd = memfd_create(c"copy", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+    let target = File::from(fd);
+    target.write_all_at(&bytes, 0).unwrap();
+    fcntl_add_seals(&target, seals).unwrap();
+    target.into()
+}
+
+fn unsealed_is_refused() {
+    let region = Region::anonymous(10).unwrap();
+    let needed = SealFlags::SHRINK | SealFlags::GROW;
+    for seals in [SealFlags::empty(), SealFlags::SHRINK, SealFlags::GROW | SealFlags::SEAL] {
+        let error = Region::from_fd(copy(&region, None, seals)).unwrap_err();
+        let expected = AttachError::NotSealed { found: seals.bits(), expected: needed.bits() };
+        assert_eq!(error, expected);
+    }
+    assert_eq!(Region::from_fd(copy(&region, None, needed)).unwrap().size(), 10);
+}
+
+fn smaller_than_its_header_says() {
+    let region = Region::anonymous(10_000).unwrap();
+    let seals = SealFlags::SHRINK | SealFlags::GROW;
+    let total = file(&region).metadata().unwrap().len();
+    for length in [0, 79, 4096] {
+        let error = Region::from_fd(copy(&region, Some(length), seals)).unwrap_err();
+        assert_eq!(error, AttachError::TooSmall { found: length as u64, expected: 4097 });
+    }
+    for length in [4097, total - 1] {
+        let error = Region::from_fd(copy(&region, Some(length as usize), seals)).unwrap_err();
+        assert_eq!(error, AttachError::TooSmall { found: length, expected: total });
+    }
+    let longer = copy(&region, None, SealFlags::empty());
+    File::from(longer.try_clone().unwrap()).set_len(total * 2).unwrap();
+    fcntl_add_seals(&longer, seals).unwrap();
+    assert_eq!(Region::from_fd(longer).unwrap().size(), 10_000);
+}
+
+fn read_only_is_refused() {
+    let region = Region::anonymous(10).unwrap();
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&region.as_fd()));
+    let reader = File::open(path).unwrap();
+    assert_eq!(Region::from_fd(reader.into()).unwrap_err(), AttachError::ReadOnly);
+    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE;
+    assert_eq!(Region::from_fd(copy(&region, None, seals)).unwrap_err(), AttachError::ReadOnly);
+}
+
+/// The error after `bytes` were written at `offset` of a good region.
+fn damaged(offset: u64, bytes: &[u8]) -> AttachError {
+    let mut plan = Plan::new();
+    plan.array::<RawValue<u64>>(8).unwrap();
+    let region = Region::planned(&plan).unwrap();
+    attach(&region).unwrap();
+    file(&region).write_all_at(bytes, offset).unwrap();
+    attach(&region).unwrap_err()
+}
+
+fn versions() {
+    for found in [(0, 0), (2, 0), (1, 1), (0, 9), (u16::MAX, u16::MAX)] {
+        let bytes = [found.0.to_ne_bytes(), found.1.to_ne_bytes()].concat();
+        let error = damaged(16, &bytes);
+        assert_eq!(error, AttachError::Version { found, expected: (1, 0) });
+        // An older program says so whatever else has changed.
+        let error = damaged(16, &[bytes, vec![0xff; 4080 - 16]].concat());
+        assert!(matches!(error, AttachError::Version { .. }), "{error}");
+    }
+}
+
+fn layout_and_architecture() {
+    let plans = [1, 2].map(|count| {
+        let mut plan = Plan::new();
+        plan.array::<RawValue<u64>>(count).unwrap();
+        plan
+    });
+    let region = Region::planned(&plans[0]).unwrap();
+    let error = Region::from_fd_for(again(&region), &plans[1]).unwrap_err();
+    let expected = Region::planned(&plans[1]).unwrap().layout_hash();
+    assert_eq!(error, AttachError::Layout { found: region.layout_hash(), expected });
+    let error = damaged(20, &32_u32.to_ne_bytes());
+    assert!(matches!(error, AttachError::Architecture { found: 32, .. }), "{error}");
+    // A region of a machine with the other byte order.
+    let mut magic = *b"ipc-shm\0";
+    if cfg!(target_endian = "little") {
+        magic.reverse();
+    }
+    let error = damaged(0, &magic);
+    assert!(matches!(error, AttachError::Architecture { .. }), "{error}");
+}
+
+fn not_ready() {
+    let me = ProcessId::current().unwrap();
+    let error = damaged(8, &me.to_bits().to_ne_bytes());
+    assert_eq!(error, AttachError::NotReady { creator: Some(me) });
+    // Killed with only the first words written.
+    let error = damaged(8, &[me.to_bits().to_ne_bytes().to_vec(), vec![0; 4080 - 8]].concat());
+    assert_eq!(error, AttachError::NotReady { creator: Some(me) });
+    assert_eq!(damaged(8, &[0; 8]), AttachError::NotReady { creator: None });
+}
+
+/// Whatever stands in a field of the header, attaching ends with an error of its own, or the region works.
+fn every_header_field() {
+    let mut plan = Plan::new();
+    let place = plan.array::<Atomic<AtomicU64>>(512).unwrap();
+    plan.one::<RawValue<[u16; 3]>>().unwrap();
+    let region = Region::planned(&plan).unwrap();
+    let memfd = file(&region);
+    let mut good = [0; 4096];
+    memfd.read_exact_at(&mut good, 0).unwrap();
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    let directory = (0..8).map(|word| ("directory", 1024 + word * 8, 8));
+    let (mut refused, mut accepted) = (0, 0);
+    for (name, offset, size) in FIELDS.into_iter().chain(directory) {
+        doing(name);
+        let mut original = [0; 8];
+        original[..size].copy_from_slice(&good[offset as usize..][..size]);
+        let original = u64::from_ne_bytes(original);
+        let length = memfd.metadata().unwrap().len();
+        let special = [0, 1, 2, u64::MAX, u64::MAX - 1, length - 1, length, length + 1, 4095, 4097];
+        let near = [original.wrapping_sub(1), original.wrapping_add(1), original ^ (1 << 7)];
+        let values = special.into_iter().chain(near).chain((0..1000).map(|_| next()));
+        for value in values.collect::<Vec<_>>() {
+            let bytes = &value.to_ne_bytes()[..size];
+            if *bytes == good[offset as usize..][..size] {
+                continue;
+            }
+            memfd.write_all_at(bytes, offset).unwrap();
+            match attach(&region) {
+                Err(error) => {
+                    assert!(!matches!(error, AttachError::Os(_)), "{name} = {value:#x}: {error}");
+                    refused += 1;
+                }
+                Ok(attached) => {
+                    // Only what nothing depends on may differ.
+                    let harmless = ["page", "creator", "domain", "total"].contains(&name);
+                    assert!(harmless, "{name} = {value:#x} is accepted");
+                    attached.slice(place).unwrap()[511].fetch_add(1, Ordering::Relaxed);
+                    accepted += 1;
+                }
+            }
+            memfd.write_all_at(&good, 0).unwrap();
+        }
+    }
+    println!("{refused} headers refused, {accepted} harmless");
+    assert!(refused > 15_000 && accepted > 0);
+    assert!(attach(&region).is_ok());
+}
+
+fn punched_header() {
+    use rustix::fs::{FallocateFlags, fallocate};
+    let region = Region::anonymous(10_000).unwrap();
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    // The seals do not forbid this to a writer.
+    fallocate(region.as_fd(), flags, 0, 4096).unwrap();
+    assert_eq!(attach(&region).unwrap_err(), AttachError::NotARegion);
+}
+
+fn views_are_checked() {
+    let region = Region::anonymous(100).unwrap();
+    let view = |offset| {
+        // SAFETY: nobody uses this region as anything else.
+        unsafe { region.view::<Atomic<AtomicU64>>(offset) }.map(drop)
+    };
+    assert_eq!(view(0), Ok(()));
+    assert_eq!(view(88), Ok(()));
+    assert_eq!(view(4), Err(PlaceError::Misaligned));
+    for offset in [96, 100, 101, usize::MAX, usize::MAX - 7] {
+        assert_eq!(view(offset), Err(PlaceError::OutOfBounds));
+    }
+    for (offset, count) in [(0, 13), (8, 12), (0, usize::MAX), (8, usize::MAX / 8)] {
+        // SAFETY: as above.
+        let slice = unsafe { region.view_slice::<Atomic<AtomicU64>>(offset, count) };
+        assert_eq!(slice.unwrap_err(), PlaceError::OutOfBounds);
+    }
+    // SAFETY: as above.
+    let all = unsafe { region.view_slice::<Atomic<AtomicU64>>(0, 12) }.unwrap();
+    assert!(all.iter().all(|word| word.load(Ordering::Relaxed) == 0));
+}
+
+fn places_are_checked() {
+    let mut plan = Plan::new();
+    let words = plan.array::<Atomic<AtomicU64>>(4).unwrap();
+    let region = Region::planned(&plan).unwrap();
+    assert_eq!(region.slice(words).unwrap().len(), 4);
+
+    let mut other = Plan::new();
+    let longer = other.array::<Atomic<AtomicU64>>(5).unwrap();
+    let second = other.one::<Atomic<AtomicU64>>().unwrap();
+    let mut third = Plan::new();
+    let locks = third.array::<RawValue<u64>>(4).unwrap();
+    assert_eq!(region.slice(longer).unwrap_err(), PlaceError::NotHere);
+    assert_eq!(region.get(second).unwrap_err(), PlaceError::NotHere);
+    assert_eq!(region.slice(locks).unwrap_err(), PlaceError::NotHere);
+    assert_eq!(Region::anonymous(64).unwrap().slice(words).unwrap_err(), PlaceError::NotHere);
+    assert!(region.place::<Atomic<AtomicU64>>(1).is_err());
+    assert_eq!(region.place::<Atomic<AtomicU64>>(0).unwrap().count(), 4);
+}
+
+/// Whether something can be mapped at `address` without replacing what is there.
+fn is_unused(address: usize) -> bool {
+    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+    let flags = MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE;
+    // SAFETY: the flag keeps the kernel from replacing anything.
+    let mapped = unsafe {
+        mmap_anonymous(core::ptr::without_provenance_mut(address), 4096, ProtFlags::empty(), flags)
+    };
+    match mapped {
+        Ok(mapped) => {
+            // SAFETY: mapped a moment ago by ourselves.
+            unsafe { munmap(mapped, 4096) }.unwrap();
+            true
+        }
+        Err(Errno::EXIST) => false,
+        Err(errno) => panic!("{errno}"),
+    }
+}
+
+fn forgotten_guard_keeps_the_addresses() {
+    let mut plan = Plan::new();
+    let lock = plan.one::<Mutex<u64>>().unwrap();
+    let address =
+        |region: &Region| core::ptr::from_ref(region.get(lock).unwrap()).addr() / 4096 * 4096;
+    let new = || Region::planned_with(&plan, |fill| fill.mutexes(lock, |_| 0)).unwrap();
+
+    let region = new();
+    drop(region.get(lock).unwrap().lock().unwrap());
+    let released = address(&region);
+    drop(region);
+    assert!(is_unused(released), "nothing was armed, so everything is given back");
+
+    let region = new();
+    mem::forget(region.get(lock).unwrap().lock().unwrap());
+    let (kept, fds) = (address(&region), open_fds());
+    drop(region);
+    assert!(!is_unused(kept), "the kernel still knows an address in here");
+    assert_eq!((open_fds(), maps()), (fds - 1, 0), "the memory itself is given back");
+    // The thread ends with the address known to the kernel, which finds no memory there.
+}

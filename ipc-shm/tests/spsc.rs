@@ -1,0 +1,328 @@
+//! The stamped ring in one process.
+
+#[allow(unreachable_pub, reason = "shared with the fuzz target")]
+mod model;
+
+use std::thread;
+
+use bytemuck::Pod;
+use ipc_core::identity::ProcessId;
+use ipc_shm::ring::spsc::{Consumer, Producer, Ring};
+use ipc_shm::ring::{Peer, PopError, PushError, RingError, RoleError};
+
+fn ends<T: Pod + Send>(capacity: usize) -> (Producer<'static, T>, Consumer<'static, T>) {
+    let ring = Ring::create(capacity).unwrap();
+    (ring.producer().unwrap(), ring.consumer().unwrap())
+}
+
+#[test]
+fn capacity() {
+    for capacity in [1, 2, 3, 7, 64, 1000] {
+        let (mut producer, mut consumer) = ends::<u64>(capacity);
+        assert_eq!((producer.capacity(), consumer.capacity()), (capacity, capacity));
+        for lap in 0..3 {
+            for i in 0..capacity as u64 {
+                producer.push(lap * 10_000 + i).unwrap();
+            }
+            assert_eq!(producer.push(u64::MAX), Err(PushError::Full(u64::MAX)));
+            for i in 0..capacity as u64 {
+                assert_eq!(consumer.pop(), Ok(lap * 10_000 + i));
+            }
+            assert_eq!(consumer.pop(), Err(PopError::Empty));
+        }
+    }
+}
+
+#[test]
+fn zero_capacity() {
+    assert_eq!(Ring::<u64>::create(0).unwrap_err(), RingError::ZeroCapacity);
+    assert_eq!(Ring::<u64>::boxed(0).unwrap_err(), RingError::ZeroCapacity);
+}
+
+#[test]
+fn impossible_capacity() {
+    for capacity in [usize::MAX, usize::MAX / 16, 1 << 48] {
+        let error = Ring::<u64>::create(capacity).unwrap_err();
+        assert!(matches!(error, RingError::Plan(_) | RingError::Region(_)), "{error}");
+        assert_eq!(Ring::<u64>::boxed(capacity).unwrap_err(), RingError::OutOfMemory);
+    }
+}
+
+#[test]
+fn wraps_around() {
+    let (mut producer, mut consumer) = ends::<u32>(5);
+    for i in 0..if cfg!(miri) { 50 } else { 100_000 } {
+        producer.push(2 * i).unwrap();
+        producer.push(2 * i + 1).unwrap();
+        assert_eq!((consumer.pop(), consumer.pop()), (Ok(2 * i), Ok(2 * i + 1)));
+    }
+}
+
+#[test]
+fn room_is_seen_at_once() {
+    let (mut producer, mut consumer) = ends::<u64>(4);
+    (0..4).for_each(|i| producer.push(i).unwrap());
+    for i in 4..20 {
+        assert!(producer.push(i).is_err());
+        assert_eq!(consumer.pop(), Ok(i - 4));
+        producer.push(i).unwrap();
+    }
+}
+
+fn carries<T: Pod + Send + PartialEq + core::fmt::Debug>(values: [T; 3]) {
+    let (mut producer, mut consumer) = ends::<T>(2);
+    for value in values.into_iter().cycle().take(30) {
+        producer.push(value).unwrap();
+        assert_eq!(consumer.pop(), Ok(value));
+    }
+}
+
+#[test]
+fn every_size_and_alignment() {
+    carries([1_u8, 2, 255]);
+    carries([[1_u8; 3], [2; 3], [3; 3]]);
+    carries([1_u16, 2, 3]);
+    carries([1.5_f32, -2.5, 0.0]);
+    carries([1_u128, u128::MAX, 7]);
+    carries([[1_u64; 7], [2; 7], [3; 7]]);
+    carries([[1_u64; 512], [2; 512], [3; 512]]);
+}
+
+#[test]
+fn drops() {
+    let ring = Ring::<u64>::create(2).unwrap();
+    let (producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    drop(producer);
+    assert_eq!(consumer.pop(), Err(PopError::Disconnected));
+    // A new producer connects it again.
+    let mut producer = ring.producer().unwrap();
+    assert_eq!(consumer.pop(), Err(PopError::Empty));
+    producer.push(1).unwrap();
+    drop(ring);
+    drop(consumer);
+    producer.push(2).unwrap();
+    assert_eq!(producer.push(3), Err(PushError::Disconnected(3)));
+}
+
+#[test]
+fn nobody_has_come_yet() {
+    let ring = Ring::<u64>::boxed(1).unwrap();
+    let mut producer = ring.producer().unwrap();
+    producer.push(1).unwrap();
+    assert_eq!(producer.push(2), Err(PushError::Full(2)));
+    assert_eq!(producer.peer(), Peer::Absent);
+}
+
+#[test]
+fn one_of_each() {
+    let ring = Ring::<u64>::create(2).unwrap();
+    let owner = ProcessId::current().unwrap();
+    let producer = ring.producer().unwrap();
+    assert_eq!(ring.producer().unwrap_err(), RoleError::Taken { owner });
+    let consumer = ring.consumer().unwrap();
+    assert_eq!(ring.consumer().unwrap_err(), RoleError::Taken { owner });
+    drop(producer);
+    drop(ring.producer().unwrap());
+    drop(consumer);
+    drop(ring.consumer().unwrap());
+}
+
+#[test]
+fn goes_on_where_the_last_one_stopped() {
+    let ring = Ring::<u64>::create(3).unwrap();
+    for i in 0..30 {
+        let mut producer = ring.producer().unwrap();
+        producer.push(2 * i).unwrap();
+        producer.push(2 * i + 1).unwrap();
+        drop(producer);
+        assert_eq!(ring.consumer().unwrap().pop(), Ok(2 * i));
+        assert_eq!(ring.consumer().unwrap().pop(), Ok(2 * i + 1));
+    }
+}
+
+#[test]
+fn very_old_rings() {
+    for capacity in [1, 3, 4] {
+        let last_lap = u64::MAX - 4 * capacity as u64;
+        for done in [(1 << 32) - 2, (1 << 63) - 2, last_lap] {
+            let ring = Ring::<u64>::boxed_at(capacity, done).unwrap();
+            let mut consumer = ring.consumer().unwrap();
+            for i in 0..3 {
+                let mut producer = ring.producer().unwrap();
+                for j in 0..capacity as u64 {
+                    producer.push(i * 100 + j).unwrap();
+                }
+                assert!(producer.push(0).is_err());
+                consumer = {
+                    drop(consumer);
+                    ring.consumer().unwrap()
+                };
+                for j in 0..capacity as u64 {
+                    assert_eq!(consumer.pop(), Ok(i * 100 + j));
+                }
+                assert_eq!(consumer.pop(), Err(PopError::Empty));
+            }
+        }
+    }
+}
+
+#[test]
+fn threads() {
+    let count: u64 = if cfg!(miri) { 50 } else { 200_000 };
+    for capacity in [1, 2, 64] {
+        let ring = Ring::<[u64; 7]>::boxed(capacity).unwrap();
+        let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+        let receiver = thread::spawn(move || {
+            let mut expected = 0;
+            loop {
+                match consumer.pop() {
+                    Ok(message) => {
+                        assert_eq!(message, [expected; 7]);
+                        expected += 1;
+                    }
+                    Err(PopError::Empty) => thread::yield_now(),
+                    Err(PopError::Disconnected) => return expected,
+                    Err(PopError::Corrupt) => panic!("corrupt"),
+                }
+            }
+        });
+        for number in 0..count {
+            while producer.push([number; 7]).is_err() {
+                thread::yield_now();
+            }
+        }
+        drop(producer);
+        assert_eq!(receiver.join().unwrap(), count);
+    }
+}
+
+/// The words of a ring in its region: the roles, the head, and each slot's sequence.
+mod damage {
+    use super::*;
+    use std::fs::File;
+    use std::os::unix::fs::FileExt as _;
+
+    const HEAD: u64 = 4096 + 128;
+    const SLOTS: u64 = 4096 + 256;
+
+    fn write<T: Pod + Send>(ring: &Ring<'_, T>, offset: u64, word: u64) {
+        let file = File::from(ring.as_fd().unwrap().try_clone_to_owned().unwrap());
+        file.write_all_at(&word.to_ne_bytes(), offset).unwrap();
+    }
+
+    #[test]
+    fn h07_a_sequence_that_nobody_wrote() {
+        for word in [2, 4, 100, u64::MAX, 1 << 63] {
+            let ring = Ring::<u64>::create(2).unwrap();
+            let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+            write(&ring, SLOTS, word);
+            assert_eq!(consumer.pop(), Err(PopError::Corrupt), "{word}");
+            // Sticky, even if the slot becomes right.
+            producer.push(5).unwrap();
+            assert_eq!(consumer.pop(), Err(PopError::Corrupt));
+            drop(producer);
+            write(&ring, SLOTS, word);
+            assert_eq!(ring.producer().unwrap_err(), RoleError::Corrupt);
+            assert_eq!(ring.producer().unwrap_err(), RoleError::Corrupt, "the role is free again");
+        }
+    }
+
+    #[test]
+    fn h09_a_punched_hole_is_never_a_message() {
+        let ring = Ring::<u64>::create(2).unwrap();
+        let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+        producer.push(1).unwrap();
+        write(&ring, SLOTS, 0);
+        assert_eq!(consumer.pop(), Err(PopError::Empty), "on the first lap it is an empty slot");
+        write(&ring, SLOTS, 1);
+        assert_eq!(consumer.pop(), Ok(1));
+        producer.push(2).unwrap();
+        consumer.pop().unwrap();
+        producer.push(3).unwrap();
+        write(&ring, SLOTS, 0);
+        assert_eq!(consumer.pop(), Err(PopError::Corrupt), "on any other it is damage");
+    }
+
+    #[test]
+    fn h04_h05_a_head_that_the_consumer_did_not_write() {
+        // Far ahead, just ahead, and behind by more than a lap.
+        for (pushed, head) in [(2, 1 << 63), (2, 3), (2, u64::MAX), (4, 1)] {
+            let ring = Ring::<u64>::create(2).unwrap();
+            let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+            for i in 0..pushed {
+                producer.push(i).unwrap();
+                if i + 2 < pushed {
+                    consumer.pop().unwrap();
+                }
+            }
+            write(&ring, HEAD, head);
+            assert_eq!(
+                producer.push(9),
+                Err(PushError::Corrupt(9)),
+                "{pushed} pushed, head {head}"
+            );
+            write(&ring, HEAD, pushed);
+            assert_eq!(producer.push(9), Err(PushError::Corrupt(9)), "sticky");
+            drop(producer);
+            write(&ring, HEAD, head);
+            assert_eq!(ring.producer().unwrap_err(), RoleError::Corrupt);
+        }
+    }
+
+    #[test]
+    fn a_role_word_that_nobody_has() {
+        let ring = Ring::<u64>::create(2).unwrap();
+        write(&ring, 4096, u64::MAX);
+        assert_eq!(ring.producer().unwrap_err(), RoleError::Corrupt);
+        let mut consumer = ring.consumer().unwrap();
+        for _ in 0..5000 {
+            assert_eq!(consumer.pop(), Err(PopError::Empty));
+        }
+    }
+}
+
+/// Random operations, compared with a queue that cannot fail: fixed seeds, and what fuzzing has found.
+mod against_a_model {
+    use super::model;
+
+    #[test]
+    fn fixed_seeds() {
+        let rounds = if cfg!(miri) { 2 } else { 300 };
+        for seed in 1..=rounds {
+            let mut random = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed);
+            let operations: Vec<u8> = (0..2000)
+                .map(|_| {
+                    random ^= random << 13;
+                    random ^= random >> 7;
+                    random ^= random << 17;
+                    (random >> 32) as u8
+                })
+                .collect();
+            model::run(&operations).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        }
+    }
+
+    #[test]
+    fn corpus() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/ring_spsc");
+        let mut files = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let operations = std::fs::read(&path).unwrap();
+            model::run(&operations).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            files += 1;
+        }
+        assert!(files >= 5, "the corpus is committed");
+    }
+
+    #[test]
+    fn a_planted_bug_is_found() {
+        let found = (1..=300_u64).any(|seed| {
+            let operations: Vec<u8> = (0..2000_u64)
+                .map(|i| ((seed + i * i).wrapping_mul(0x9e37_79b9) >> 24) as u8)
+                .collect();
+            model::run_with(&operations, model::Bug::ForgetsARoundTrip).is_err()
+        });
+        assert!(found);
+    }
+}

@@ -1,0 +1,357 @@
+//! The stamped ring between processes, some of which are killed.
+//!
+//! Each case runs in a process of its own (see `ipc_testkit::cases`) and forks from there. The
+//! kills at every single instruction are in `stepkill.rs`.
+
+use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::process::ExitCode;
+use std::thread::yield_now;
+
+use ipc_core::identity::ProcessId;
+use ipc_core::process::{Child, fork_fn};
+use ipc_shm::ring::spsc::{Consumer, Producer, Ring, RingPlace};
+use ipc_shm::ring::{Peer, PopError, PushError, RoleError};
+use ipc_shm::{Atomic, Plan, Region};
+use ipc_testkit::cases::{self, doing, open_fds};
+use rustix::process::Signal;
+
+fn main() -> ExitCode {
+    cases::run(&[
+        ("a_million_messages_in_order", a_million_messages_in_order),
+        ("attached_by_descriptor", attached_by_descriptor),
+        ("k01_producer_is_killed_and_replaced", producer_is_killed_and_replaced),
+        ("k02_consumer_is_killed_and_replaced", consumer_is_killed_and_replaced),
+        ("k25_both_are_killed_all_the_time", both_are_killed_all_the_time),
+        ("two_producers_are_refused", two_producers_are_refused),
+        ("k24_stopped_producer_is_alive", stopped_producer_is_alive),
+        ("k21_zombie_producer_is_dead", zombie_producer_is_dead),
+        ("forked_copy_closes_nothing", forked_copy_closes_nothing),
+        ("l01_ten_thousand_cycles", ten_thousand_cycles),
+    ])
+}
+
+type Message = [u64; 7];
+
+/// Every word follows from the number, so a torn message shows.
+fn message(number: u64) -> Message {
+    core::array::from_fn(|i| number.wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(i as u64)))
+}
+
+fn push(producer: &mut Producer<'_, Message>, number: u64) {
+    while let Err(error) = producer.push(message(number)) {
+        assert!(matches!(error, PushError::Full(_)), "{error}");
+        yield_now();
+    }
+}
+
+/// The next message, or that there will be none.
+fn pop(consumer: &mut Consumer<'_, Message>) -> Option<u64> {
+    loop {
+        match consumer.pop() {
+            Ok(found) => {
+                assert_eq!(found, message(found[0]), "torn");
+                return Some(found[0]);
+            }
+            Err(PopError::Empty) => yield_now(),
+            Err(PopError::Disconnected) => return None,
+            Err(PopError::Corrupt) => panic!("corrupt"),
+        }
+    }
+}
+
+fn end(child: &mut Child) {
+    assert!(child.wait().expect("a child").success());
+}
+
+fn kill(child: &mut Child) {
+    child.kill().expect("a child");
+    assert!(!child.wait().expect("a child").success());
+}
+
+fn a_million_messages_in_order() {
+    let count = 1_000_000;
+    let ring = Ring::<Message>::create(64).unwrap();
+    let mut child = fork_fn(|| {
+        let mut producer = ring.producer().unwrap();
+        (0..count).for_each(|number| push(&mut producer, number));
+        0
+    })
+    .unwrap();
+    doing("receiving");
+    let mut consumer = ring.consumer().unwrap();
+    for number in 0..count {
+        assert_eq!(pop(&mut consumer), Some(number));
+    }
+    assert_eq!(pop(&mut consumer), None);
+    end(&mut child);
+}
+
+fn attached_by_descriptor() {
+    let ring = Ring::<Message>::create(5).unwrap();
+    let fd = ring.as_fd().unwrap().try_clone_to_owned().unwrap();
+    let mut producer = ring.producer().unwrap();
+    drop(ring);
+    let mut child = fork_fn(|| {
+        let mut consumer = Ring::<Message>::from_fd(fd).unwrap().consumer().unwrap();
+        (0..1000).for_each(|number| assert_eq!(pop(&mut consumer), Some(number)));
+        0
+    })
+    .unwrap();
+    doing("sending");
+    (0..1000).for_each(|number| push(&mut producer, number));
+    end(&mut child);
+}
+
+/// A ring, and how far its users have come, in one region.
+struct World {
+    region: Region,
+    place: RingPlace<Message>,
+    counts: ipc_shm::Place<Atomic<AtomicU64>>,
+}
+
+impl World {
+    fn new(capacity: usize) -> Self {
+        let mut plan = Plan::new();
+        let place = RingPlace::plan(&mut plan, capacity).unwrap();
+        let counts = plan.array(4).unwrap();
+        Self { region: Region::planned(&plan).unwrap(), place, counts }
+    }
+
+    fn ring(&self) -> Ring<'_, Message> {
+        Ring::in_region(&self.region, self.place).unwrap()
+    }
+
+    fn count(&self, index: usize) -> &AtomicU64 {
+        &self.region.slice(self.counts).unwrap()[index]
+    }
+
+    fn await_count(&self, index: usize, at_least: u64) {
+        while self.count(index).load(SeqCst) < at_least {
+            yield_now();
+        }
+    }
+}
+
+fn producer_is_killed_and_replaced() {
+    let world = World::new(16);
+    let mut consumer = world.ring().consumer().unwrap();
+    let mut expected = 0;
+    for round in 1..=20 {
+        doing("starting a producer");
+        let mut child = fork_fn(|| {
+            let mut producer = world.ring().producer().unwrap();
+            world.count(3).store(round, SeqCst);
+            loop {
+                // Ours is the only count of the messages; whoever dies between the two lines repeats one.
+                let number = world.count(0).load(SeqCst);
+                push(&mut producer, number);
+                world.count(0).store(number + 1, SeqCst);
+            }
+        })
+        .unwrap();
+        world.await_count(3, round);
+        doing("receiving from a producer that lives");
+        while expected < round * 1000 {
+            let found = pop(&mut consumer).expect("it lives");
+            assert!(found == expected || found + 1 == expected, "{found} after {expected}");
+            expected = found + 1;
+        }
+        kill(&mut child);
+        doing("receiving from a dead producer");
+        assert!(matches!(consumer.peer(), Peer::Dead(_)));
+        while let Some(found) = pop(&mut consumer) {
+            assert!(found == expected || found + 1 == expected, "{found} after {expected}");
+            expected = found + 1;
+        }
+        let pushed = world.count(0).load(SeqCst);
+        assert!(expected == pushed || expected == pushed + 1, "{expected} of {pushed}");
+    }
+}
+
+fn consumer_is_killed_and_replaced() {
+    let world = World::new(16);
+    let mut producer = world.ring().producer().unwrap();
+    let mut next = 0;
+    for round in 1..=20 {
+        doing("starting a consumer");
+        let mut child = fork_fn(|| {
+            let mut consumer = world.ring().consumer().unwrap();
+            world.count(3).store(round, SeqCst);
+            loop {
+                let found = pop(&mut consumer).expect("the producer lives");
+                // The last consumer may have died between its pop and its note of it.
+                let noted = world.count(0).load(SeqCst);
+                assert!(found == noted || found == noted + 1, "{found} after {noted}");
+                world.count(0).store(found + 1, SeqCst);
+            }
+        })
+        .unwrap();
+        world.await_count(3, round);
+        doing("sending to a consumer that lives");
+        while next < round * 1000 {
+            push(&mut producer, next);
+            next += 1;
+        }
+        world.await_count(0, next / 2);
+        kill(&mut child);
+        doing("sending to a dead consumer");
+        assert!(matches!(producer.peer(), Peer::Dead(_)));
+        loop {
+            match producer.push(message(next)) {
+                Ok(()) => next += 1,
+                Err(PushError::Full(_)) => {}
+                Err(PushError::Disconnected(_)) => break,
+                Err(PushError::Corrupt(_)) => panic!("corrupt"),
+            }
+        }
+    }
+    doing("draining");
+    let mut consumer = world.ring().consumer().unwrap();
+    drop(producer);
+    let (mut last, mut left) = (world.count(0).load(SeqCst), 0);
+    while let Some(found) = pop(&mut consumer) {
+        assert!(found == last || found == last + 1, "{found} after {last}");
+        last = found + 1;
+        left += 1;
+    }
+    assert_eq!((last, left), (next, 16));
+}
+
+/// A ring of both ends that die in turn, many times; nothing is lost but what a dying consumer had released.
+fn both_are_killed_all_the_time() {
+    let world = World::new(4);
+    let produce = || {
+        let mut producer = world.ring().producer().unwrap();
+        loop {
+            let number = world.count(0).load(SeqCst);
+            // A dead consumer is replaced soon.
+            if producer.push(message(number)).is_ok() {
+                world.count(0).store(number + 1, SeqCst);
+            } else {
+                yield_now();
+            }
+        }
+    };
+    let consume = || {
+        let mut consumer = world.ring().consumer().unwrap();
+        loop {
+            match consumer.pop() {
+                Ok(found) => {
+                    assert_eq!(found, message(found[0]), "torn");
+                    let noted = world.count(1).load(SeqCst);
+                    assert!(found[0] + 1 >= noted && found[0] <= noted + 1, "{found:?} {noted}");
+                    world.count(1).store(found[0] + 1, SeqCst);
+                    world.count(2).fetch_add(1, SeqCst);
+                }
+                Err(PopError::Corrupt) => panic!("corrupt"),
+                Err(PopError::Empty | PopError::Disconnected) => yield_now(),
+            }
+        }
+    };
+    let mut producer = fork_fn(produce).unwrap();
+    let mut consumer = fork_fn(consume).unwrap();
+    for kills in 0..100 {
+        doing("waiting for messages to flow again");
+        let target = world.count(2).load(SeqCst) + 1 + kills * 7 % 50;
+        world.await_count(2, target);
+        doing("replacing one side");
+        if kills % 2 == 0 {
+            kill(&mut producer);
+            producer = fork_fn(produce).unwrap();
+        } else {
+            kill(&mut consumer);
+            consumer = fork_fn(consume).unwrap();
+        }
+    }
+    kill(&mut producer);
+    kill(&mut consumer);
+}
+
+fn two_producers_are_refused() {
+    let world = World::new(4);
+    let mut child = fork_fn(|| {
+        let _producer = world.ring().producer().unwrap();
+        world.count(0).store(1, SeqCst);
+        world.await_count(1, 1);
+        0
+    })
+    .unwrap();
+    world.await_count(0, 1);
+    match world.ring().producer() {
+        Err(RoleError::Taken { owner }) => {
+            assert_eq!(owner.pid(), child.id());
+            assert_ne!(owner, ProcessId::current().unwrap());
+        }
+        other => panic!("{other:?}"),
+    }
+    world.count(1).store(1, SeqCst);
+    end(&mut child);
+    drop(world.ring().producer().unwrap());
+}
+
+fn stopped_producer_is_alive() {
+    let world = World::new(4);
+    let mut child = fork_fn(|| {
+        let mut producer = world.ring().producer().unwrap();
+        push(&mut producer, 7);
+        loop {
+            yield_now();
+        }
+    })
+    .unwrap();
+    let mut consumer = world.ring().consumer().unwrap();
+    assert_eq!(pop(&mut consumer), Some(7));
+    child.signal(Signal::STOP).unwrap();
+    for _ in 0..200_000 {
+        assert_eq!(consumer.pop(), Err(PopError::Empty));
+    }
+    assert!(matches!(world.ring().producer(), Err(RoleError::Taken { .. })));
+    kill(&mut child);
+    assert_eq!(pop(&mut consumer), None);
+}
+
+fn zombie_producer_is_dead() {
+    let world = World::new(4);
+    let mut child = fork_fn(|| {
+        let mut producer = world.ring().producer().unwrap();
+        push(&mut producer, 7);
+        core::mem::forget(producer);
+        0
+    })
+    .unwrap();
+    let mut consumer = world.ring().consumer().unwrap();
+    doing("receiving from a zombie");
+    assert_eq!(pop(&mut consumer), Some(7));
+    assert_eq!(pop(&mut consumer), None);
+    drop(world.ring().producer().unwrap());
+    end(&mut child);
+}
+
+fn forked_copy_closes_nothing() {
+    let world = World::new(4);
+    let mut producer = Some(world.ring().producer().unwrap());
+    // In the child this takes the copy, and drops it.
+    let mut child = fork_fn(|| i32::from(producer.take().is_none())).unwrap();
+    end(&mut child);
+    let mut consumer = world.ring().consumer().unwrap();
+    assert_eq!(consumer.peer(), Peer::Alive(ProcessId::current().unwrap()));
+    push(producer.as_mut().unwrap(), 1);
+    assert_eq!(pop(&mut consumer), Some(1));
+}
+
+fn ten_thousand_cycles() {
+    let fds = open_fds();
+    let maps = || std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
+    let spsc = || Ring::<Message>::create(3).unwrap();
+    drop(spsc());
+    let before = maps();
+    for number in 0..10_000 {
+        let ring = spsc();
+        let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+        drop(ring);
+        push(&mut producer, number);
+        assert_eq!(pop(&mut consumer), Some(number));
+    }
+    // The allocator may have grown by a mapping of its own.
+    assert!(open_fds() == fds && maps() <= before + 2, "{before} mappings became {}", maps());
+}
