@@ -112,7 +112,7 @@ pub(super) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-fn last_errno() -> Errno {
+pub(super) fn last_errno() -> Errno {
     // SAFETY: libc keeps one errno per thread, valid as long as the thread.
     let location = unsafe { libc::__errno_location() };
     // SAFETY: the location is this thread's own and aligned.

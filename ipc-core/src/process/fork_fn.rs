@@ -60,7 +60,8 @@ pub fn fork_fn(f: impl FnOnce() -> i32) -> Result<Child, ForkFnError> {
     }
 }
 
-fn run(f: impl FnOnce() -> i32) -> ! {
+/// The life of a forked child.
+pub(super) fn run(f: impl FnOnce() -> i32) -> ! {
     // No frame of the caller is ever entered again, so nobody sees what a panic left half done.
     let code = catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|payload| {
         // Dropping the payload runs user code that may panic again.

@@ -22,11 +22,15 @@ mod fork_fn;
 mod pidfd_info;
 #[cfg(feature = "std")]
 mod threads;
+#[cfg(feature = "std")]
+pub mod zygote;
 
 pub use child::Child;
 pub use exit_status::ExitStatus;
 pub use fork::{Fork, fork};
 #[cfg(feature = "std")]
 pub use fork_fn::{ForkFnError, fork_fn};
+#[cfg(feature = "std")]
+pub use zygote::{ParentWatch, Start, Zygote, ZygoteError, init};
 
 pub use rustix::process::{Pid, Signal};

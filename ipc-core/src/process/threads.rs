@@ -1,6 +1,6 @@
 //! Is the calling thread the only one of its process?
 
-use std::collections::HashSet;
+use alloc::vec::Vec;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::{format, fs, io};
@@ -35,14 +35,17 @@ pub(super) fn is_single_threaded() -> Result<bool> {
         }
     }
     // The usual case: nobody else was there, and this thread starts nobody meanwhile.
-    Ok(first.is_empty() || other_threads()?.is_subset(&first))
+    Ok(first.is_empty() || other_threads()?.iter().all(|thread| first.contains(thread)))
 }
 
-fn other_threads() -> Result<HashSet<OsString>> {
+/// A list and not a set: a `HashSet` would draw this thread's hash seeds, and the children that a
+/// zygote forks later would all have the same.
+fn other_threads() -> Result<Vec<OsString>> {
+    let own = format!("{}", gettid().as_raw_nonzero());
     let entries = fs::read_dir(TASKS).map_err(errno)?;
     let names = entries.map(|entry| entry.map(|entry| entry.file_name()));
-    let mut threads: HashSet<_> = names.collect::<io::Result<_>>().map_err(errno)?;
-    threads.remove(OsStr::new(&format!("{}", gettid().as_raw_nonzero())));
+    let mut threads: Vec<_> = names.collect::<io::Result<_>>().map_err(errno)?;
+    threads.retain(|thread| *thread != *own);
     Ok(threads)
 }
 

@@ -1,0 +1,194 @@
+//! The application's side: one request at a time, each with one outcome.
+
+use core::time::Duration;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{Shutdown, shutdown};
+
+use super::ZygoteError;
+use super::message::{Reply, Request};
+use crate::clock::Deadline;
+use crate::fdpass::{Fds, RecvError, SendError, recv_with_fds, send_with_fds};
+use crate::function::FunctionRef;
+use crate::process::{Child, Pid};
+use crate::{Errno, Result};
+
+/// How long a new zygote may take to its first word. It executes a program, which may be large.
+const START: Duration = Duration::from_secs(5);
+
+/// How long a zygote may take for a request before it is killed. This is no judgement on whether it
+/// lives: it owns nothing, so that replacing one which is merely stopped loses nothing.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a zygote that was told to end may take.
+const ENDING: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    link: OwnedFd,
+    zygote: Child,
+    /// The number of the latest request.
+    sequence: u64,
+    /// Whether the zygote has been ended and reaped.
+    over: bool,
+}
+
+impl Connection {
+    /// Waits for the zygote's first word. A zygote that does not say it is killed.
+    pub(super) fn open(link: OwnedFd, zygote: Child) -> Result<Self, ZygoteError> {
+        let mut connection = Self { link, zygote, sequence: 0, over: false };
+        match connection.reply(Deadline::after(START))? {
+            (Reply::Ready, _) => Ok(connection),
+            (reply, _) => {
+                connection.end(Duration::ZERO);
+                Err(refusal(reply))
+            }
+        }
+    }
+
+    pub(super) fn spawn(
+        &mut self,
+        entry: &[u8; FunctionRef::LEN],
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Child, ZygoteError> {
+        if self.over {
+            return Err(ZygoteError::Died);
+        }
+        self.sequence += 1;
+        self.send(&Request::Spawn { entry, bytes }, fds)?;
+        let (pid, mut fds) = match self.reply(Deadline::after(PATIENCE)) {
+            Ok((Reply::Started(pid), fds)) => (pid, fds),
+            Ok((reply, _)) => return Err(refusal(reply)),
+            Err(error @ ZygoteError::Os(_)) => {
+                // The child is there, and its pidfd did not fit into this process.
+                self.send(&Request::Stop, &[])?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
+        match (Pid::from_raw(pid), fds.next()) {
+            (Some(pid), Some(pidfd)) => {
+                let child = Child::new(pid, pidfd);
+                // It does not matter whether the zygote lives: the child reads this itself.
+                self.send(&Request::Go, &[])?;
+                Ok(child)
+            }
+            _ => {
+                self.send(&Request::Stop, &[])?;
+                Err(ZygoteError::Malformed)
+            }
+        }
+    }
+
+    pub(super) const fn id(&self) -> Pid {
+        self.zygote.id()
+    }
+
+    /// Ends the zygote and reaps it. A child that waits for its *go* ends too.
+    pub(super) fn end(&mut self, grace: Duration) {
+        if self.over {
+            return;
+        }
+        self.over = true;
+        // This reaches every copy of the socket, also those in other forks of this process.
+        let _ = shutdown(&self.link, Shutdown::Both);
+        // An error is out of memory at most. Whatever happens, the kill comes.
+        if !matches!(self.zygote.wait_timeout(grace), Ok(Some(_))) {
+            let _ = self.zygote.kill();
+            let _ = self.zygote.wait();
+        }
+    }
+
+    /// In a copy that a fork made: leaves the zygote to its owner.
+    pub(super) const fn disown(&mut self) {
+        self.over = true;
+    }
+
+    fn send(&mut self, request: &Request<'_>, fds: &[BorrowedFd<'_>]) -> Result<(), ZygoteError> {
+        let packet = request.encode(self.sequence);
+        send_with_fds(&self.link, &packet, fds).map(drop).map_err(|error| {
+            let error = not_sent(error);
+            if error == ZygoteError::Died {
+                self.end(Duration::ZERO);
+            }
+            error
+        })
+    }
+
+    /// The reply to the latest request. After an error other than [`ZygoteError::Os`] the zygote is
+    /// gone.
+    fn reply(&mut self, deadline: Deadline) -> Result<(Reply, Fds), ZygoteError> {
+        loop {
+            let ready = {
+                let zygote = self.zygote.as_fd();
+                let mut fds =
+                    [PollFd::new(&self.link, PollFlags::IN), PollFd::new(&zygote, PollFlags::IN)];
+                match poll(&mut fds, Some(&deadline.remaining_timespec())) {
+                    Err(Errno::INTR) => continue,
+                    Err(errno) => return Err(ZygoteError::Os(errno)),
+                    Ok(0) => Err(ZygoteError::Unresponsive),
+                    // What was said before a death was said.
+                    Ok(_) if !fds[0].revents().is_empty() => Ok(()),
+                    Ok(_) => Err(ZygoteError::Died),
+                }
+            };
+            let reply = ready.and_then(|()| self.receive());
+            match reply {
+                Ok(Some(reply)) => return Ok(reply),
+                // Of an earlier request, whose child died between its word and the zygote's.
+                Ok(None) => {}
+                Err(error @ ZygoteError::Os(_)) => return Err(error),
+                Err(error) => {
+                    self.end(Duration::ZERO);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn receive(&self) -> Result<Option<(Reply, Fds)>, ZygoteError> {
+        let mut packet = [0; Reply::LEN];
+        match recv_with_fds(&self.link, &mut packet) {
+            Ok(received) => match Reply::decode(&packet[..received.len]) {
+                Some((sequence, reply)) if sequence == self.sequence => {
+                    Ok(Some((reply, received.fds)))
+                }
+                Some(_) => Ok(None),
+                None => Err(ZygoteError::Malformed),
+            },
+            Err(RecvError::FdsTruncated) => Err(ZygoteError::Os(Errno::MFILE)),
+            Err(RecvError::Closed | RecvError::Os(Errno::CONNRESET)) => Err(ZygoteError::Died),
+            Err(RecvError::Os(errno)) => Err(ZygoteError::Os(errno)),
+            Err(_) => Err(ZygoteError::Malformed),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.end(ENDING);
+    }
+}
+
+pub(super) fn not_sent(error: SendError) -> ZygoteError {
+    match error {
+        SendError::Os(Errno::PIPE | Errno::CONNRESET) => ZygoteError::Died,
+        SendError::Os(errno) => ZygoteError::Os(errno),
+        SendError::TooManyFds => ZygoteError::TooManyFds,
+        // No packet of ours is empty, and no link of this kind is poisoned.
+        SendError::Empty | SendError::Poisoned => ZygoteError::Malformed,
+    }
+}
+
+fn refusal(reply: Reply) -> ZygoteError {
+    match reply {
+        Reply::Exec(errno) => ZygoteError::Exec(errno),
+        Reply::HasThreads => ZygoteError::ZygoteHasThreads,
+        Reply::ThreadsUnknown(errno) => ZygoteError::ThreadsUnknown(errno),
+        Reply::Fork(errno) => ZygoteError::Fork(errno),
+        Reply::Function(error) => ZygoteError::Function(error),
+        Reply::Malformed | Reply::Ready | Reply::Started(_) => ZygoteError::Malformed,
+    }
+}

@@ -1,0 +1,99 @@
+//! The descriptor table of a zygote: the standard streams, its socket, and nothing of the
+//! application's, whose peers would otherwise never see an end of file.
+//!
+//! # Safety
+//!
+//! A forked zygote is full of objects that own descriptors: statics, and the frames that it will
+//! never return to. Closing their descriptors would let the next one that is opened take an owned
+//! number. So each is *replaced* by one that refuses every operation; the number stays taken.
+#![expect(unsafe_code, reason = "descriptors are known by their numbers")]
+
+use alloc::vec::Vec;
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::{fs, io};
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
+
+use crate::{Errno, Result};
+
+/// The first number behind the standard streams.
+pub(super) const FIRST: i32 = 3;
+
+/// Moves a descriptor behind the standard streams, in case one of these was closed.
+pub(super) fn lift(fd: OwnedFd) -> Result<OwnedFd> {
+    if fd.as_raw_fd() >= FIRST { Ok(fd) } else { fcntl_dupfd_cloexec(&fd, FIRST) }
+}
+
+/// Opens the standard streams that are closed on `/dev/null`, as Rust does before `main`: no
+/// descriptor of ours may take their place.
+pub(super) fn open_standard_streams() -> Result<()> {
+    for number in 0..FIRST {
+        if !is_open(number) {
+            // The lowest free number is this one: those below are open.
+            let null = open("/dev/null", OFlags::RDWR, Mode::empty())?;
+            debug_assert_eq!(null.as_raw_fd(), number);
+            let _ = null.into_raw_fd();
+        }
+    }
+    Ok(())
+}
+
+/// In a process that was forked: leaves the standard streams and `kept` alone and puts a dead
+/// descriptor in place of every other: reading, writing and polling it says `EBADF`.
+pub(super) fn replace_all_but(kept: &OwnedFd) -> Result<()> {
+    let dead = open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let spared = [kept.as_raw_fd(), dead.as_raw_fd()];
+    for number in open_numbers()? {
+        // The listing itself was open and no longer is.
+        if number >= FIRST && !spared.contains(&number) && is_open(number) {
+            // SAFETY: whoever owns the number in this process keeps a valid descriptor.
+            if unsafe { libc::dup3(dead.as_raw_fd(), number, libc::O_CLOEXEC) } < 0 {
+                return Err(last_errno());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Between fork and exec: lets `kept` alone pass through the `exec`, beside the standard streams.
+/// System calls only.
+pub(super) fn pass_only(kept: &OwnedFd) -> Result<()> {
+    // SAFETY: sets a flag of descriptors, in a process that will execute or end.
+    let done =
+        unsafe { libc::syscall(libc::SYS_close_range, FIRST, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if done < 0 {
+        // Before Linux 5.11 one by one, as far as a table of descriptors usually reaches.
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        for number in FIRST..limit.unwrap_or(u64::MAX).min(1 << 20) as i32 {
+            // SAFETY: as above; a number that is not open is refused.
+            unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
+    fcntl_setfd(kept, FdFlags::empty())
+}
+
+/// The open descriptor of this number, if it is one.
+pub(super) fn borrow(number: i32) -> Option<BorrowedFd<'static>> {
+    // SAFETY: it is open, and this process, which has one thread and just began, does not close it.
+    is_open(number).then(|| unsafe { BorrowedFd::borrow_raw(number) })
+}
+
+fn is_open(number: i32) -> bool {
+    // SAFETY: reads a flag; a number that is not open is refused.
+    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
+}
+
+fn open_numbers() -> Result<Vec<i32>> {
+    let entries = fs::read_dir("/proc/self/fd").and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let entries = entries.map_err(errno)?;
+    Ok(entries.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+}
+
+fn last_errno() -> Errno {
+    errno(io::Error::last_os_error())
+}
+
+fn errno(error: io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error)
+}

@@ -1,0 +1,85 @@
+//! What can go wrong between an application and its zygote.
+
+use core::fmt;
+
+use super::MAX_BYTES;
+use crate::Errno;
+use crate::fdpass::MAX_FDS;
+use crate::function::FunctionError;
+
+/// Why there is no zygote, or why it made no child.
+///
+/// Whatever the error, no child of the request runs its entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ZygoteError {
+    /// A system call failed on this side.
+    Os(Errno),
+    /// A zygote cannot be forked: another thread of this process runs.
+    ManyThreads,
+    /// The number of threads cannot be found out: `/proc` said this.
+    ThreadsUnknown(Errno),
+    /// A zygote cannot be made by `exec`: this program does not divert before its `main`. The feature
+    /// `pre-main` is off or this crate sits in a shared library, and nobody called
+    /// [`init`](super::super::init).
+    NoDiversion,
+    /// The program could not be executed again.
+    Exec(Errno),
+    /// The new program had threads before its `main`, so nothing may be forked from it.
+    ZygoteHasThreads,
+    /// The zygote did not answer in time and was killed; it owned nothing.
+    Unresponsive,
+    /// The zygote has died. [`Zygote::restart`](super::Zygote::restart) makes another.
+    Died,
+    /// The handle was copied by a fork: it belongs to the process that made it.
+    ForeignProcess,
+    /// More bytes than [`MAX_BYTES`] were given.
+    BytesTooLong {
+        /// How many.
+        len: usize,
+    },
+    /// More descriptors than [`MAX_FDS`] were given.
+    TooManyFds,
+    /// The entry has no name here, or its name no function in the zygote.
+    Function(FunctionError),
+    /// The zygote could not make the child: `EAGAIN` or `ENOMEM` from `fork`, `EMFILE`, or `ESRCH` if
+    /// somebody killed the child before it began.
+    Fork(Errno),
+    /// The zygote did not understand the request, or this side the reply.
+    Malformed,
+}
+
+impl fmt::Display for ZygoteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Os(errno) => write!(f, "cannot talk to a zygote: {errno}"),
+            Self::ManyThreads => f.write_str("cannot fork a zygote: another thread runs"),
+            Self::ThreadsUnknown(errno) => {
+                write!(f, "cannot fork a zygote: number of threads unknown: {errno}")
+            }
+            Self::NoDiversion => {
+                f.write_str("cannot execute a zygote: this program does not divert before its main")
+            }
+            Self::Exec(errno) => write!(f, "cannot execute a zygote: {errno}"),
+            Self::ZygoteHasThreads => f.write_str("the zygote had threads before its main"),
+            Self::Unresponsive => f.write_str("the zygote did not answer and was killed"),
+            Self::Died => f.write_str("the zygote has died"),
+            Self::ForeignProcess => f.write_str("the zygote belongs to another process"),
+            Self::BytesTooLong { len } => write!(f, "{len} bytes for a child, of {MAX_BYTES}"),
+            Self::TooManyFds => write!(f, "more than {MAX_FDS} descriptors for a child"),
+            Self::Function(error) => write!(f, "cannot name the entry: {error}"),
+            Self::Fork(errno) => write!(f, "the zygote cannot make a child: {errno}"),
+            Self::Malformed => f.write_str("the zygote and this process disagree"),
+        }
+    }
+}
+
+impl core::error::Error for ZygoteError {}
+
+impl From<Errno> for ZygoteError {
+    fn from(errno: Errno) -> Self {
+        Self::Os(errno)
+    }
+}
+
+static_assertions::assert_impl_all!(ZygoteError: Send, Sync);

@@ -1,0 +1,104 @@
+//! Masks and dispositions of a zygote and its children.
+//!
+//! A zygote blocks every signal from before it exists. Thus neither a Ctrl-C for the whole foreground
+//! group nor a `kill` of the group ends it; and a signal for a new child waits until that child has
+//! its own dispositions, where an *ignored* one would be lost.
+//!
+//! # Safety
+//!
+//! Thin calls of libc with arguments that live as long as the call. No handler is ever installed.
+#![expect(unsafe_code, reason = "masks and dispositions have no safe wrapper")]
+
+use core::mem::{self, MaybeUninit};
+use core::ptr;
+
+/// Signals that name a fault of the running code. Their handlers stay: they print a last message.
+const FAULTS: [i32; 7] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGILL,
+    libc::SIGFPE,
+    libc::SIGTRAP,
+    libc::SIGSYS,
+    libc::SIGABRT,
+];
+
+/// The calling thread's signal mask, as it was.
+pub(super) struct Mask(libc::sigset_t);
+
+/// Blocks every signal that can be blocked.
+pub(super) fn block_all() -> Mask {
+    let mut all = MaybeUninit::uninit();
+    // SAFETY: writes the set.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: written by the line above.
+    set(&unsafe { all.assume_init() })
+}
+
+/// Lets every signal through.
+pub(super) fn unblock_all() {
+    let mut none = MaybeUninit::uninit();
+    // SAFETY: writes the set.
+    unsafe { libc::sigemptyset(none.as_mut_ptr()) };
+    // SAFETY: written by the line above.
+    set(&unsafe { none.assume_init() });
+}
+
+impl Mask {
+    pub(super) fn restore(self) {
+        set(&self.0);
+    }
+}
+
+fn set(mask: &libc::sigset_t) -> Mask {
+    let mut old = MaybeUninit::uninit();
+    // SAFETY: reads one set and writes the other; it cannot fail with this constant.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, old.as_mut_ptr()) };
+    // SAFETY: written by the line above.
+    Mask(unsafe { old.assume_init() })
+}
+
+/// Sets every signal that has a handler to its default, as `exec` does, but for the faults.
+pub(super) fn drop_handlers() {
+    for signal in 1..=libc::SIGRTMAX() {
+        let caught = disposition(signal)
+            .is_some_and(|handler| handler != libc::SIG_DFL && handler != libc::SIG_IGN);
+        if caught && !FAULTS.contains(&signal) {
+            set_disposition(signal, libc::SIG_DFL);
+        }
+    }
+}
+
+/// What SIGCHLD did before [`ignore_children`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ChildSignal(libc::sighandler_t);
+
+/// Lets the kernel reap children as they end.
+pub(super) fn ignore_children() -> ChildSignal {
+    let old = disposition(libc::SIGCHLD).unwrap_or(libc::SIG_DFL);
+    set_disposition(libc::SIGCHLD, libc::SIG_IGN);
+    ChildSignal(old)
+}
+
+impl ChildSignal {
+    pub(super) fn restore(self) {
+        set_disposition(libc::SIGCHLD, self.0);
+    }
+}
+
+/// `None` for the signals that libc keeps to itself.
+fn disposition(signal: i32) -> Option<libc::sighandler_t> {
+    // SAFETY: all-zero is a valid sigaction.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    // SAFETY: writes the action only.
+    let known = unsafe { libc::sigaction(signal, ptr::null(), &mut action) } == 0;
+    known.then_some(action.sa_sigaction)
+}
+
+fn set_disposition(signal: i32, disposition: libc::sighandler_t) {
+    // SAFETY: all-zero is a valid sigaction.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    action.sa_sigaction = disposition;
+    // SAFETY: `SIG_DFL` and `SIG_IGN` run no code. It cannot fail: the signal was read before.
+    unsafe { libc::sigaction(signal, &action, ptr::null_mut()) };
+}

@@ -1,0 +1,191 @@
+//! Who survives whom: the application, the zygote, the children.
+
+use core::sync::atomic::Ordering::SeqCst;
+use core::time::Duration;
+use std::os::fd::AsFd;
+
+use ipc_core::process::{ExitStatus, Pid, Signal, Start, Zygote, ZygoteError};
+use ipc_testkit::cases::{doing, shared, skip};
+use rustix::process::{WaitOptions, kill_process, kill_process_group, waitpid};
+
+use crate::roles::first_byte;
+use crate::seeing::kernel_keeps_status;
+use crate::spawning::count_me;
+use crate::starting::wait_for_byte;
+use crate::tools::{
+    LONG, SOON, all_gone_within, code_of, ignore, pause_for_ever, raw_fork, status,
+};
+
+const TERMINATED: ExitStatus = ExitStatus::Signaled { signal: 15, core_dumped: false };
+
+/// A signal that arrives before the child has its own dispositions is not lost.
+pub(crate) fn early_signals() {
+    if !kernel_keeps_status() {
+        skip("PIDFD_GET_INFO keeps a status from Linux 6.15 on");
+    }
+    let zygote = Zygote::start_by_exec().expect("start");
+    for _ in 0..200 {
+        let child = zygote.spawn(|_| pause_for_ever(), &[], &[]).expect("spawn");
+        child.signal(Signal::TERM).expect("signal");
+        assert_eq!(status(child), TERMINATED);
+    }
+}
+
+/// Ctrl-C reaches the whole foreground group.
+pub(crate) fn interrupted_group() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::TSTP] {
+        let raw = signal.as_raw();
+        ignore(raw);
+    }
+    for start in [Zygote::start_by_fork, Zygote::start_by_exec] {
+        let zygote = start().expect("start");
+        for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::TSTP] {
+            doing(&format!("{signal:?} to the group"));
+            kill_process_group(rustix::process::getpgrp(), signal).expect("kill");
+            assert_eq!(code_of(&zygote, first_byte, &[4]), 4);
+        }
+    }
+}
+
+pub(crate) fn k18_zygote_killed() {
+    let (reader, writer) = rustix::pipe::pipe().expect("pipe");
+    for start in [Zygote::start_by_fork, Zygote::start_by_exec] {
+        let zygote = start().expect("start");
+        let child = zygote.spawn(wait_for_byte, &[], &[reader.as_fd()]).expect("spawn");
+        kill_process(zygote.id().expect("it runs"), Signal::KILL).expect("kill");
+        for _ in 0..2 {
+            doing("spawning from a dead zygote");
+            assert_eq!(zygote.spawn(first_byte, &[1], &[]).map(drop), Err(ZygoteError::Died));
+        }
+        zygote.restart().expect("restart");
+        assert_eq!(code_of(&zygote, first_byte, &[5]), 5);
+        // The child is an orphan by now, and this process adopts and reaps it.
+        rustix::io::write(&writer, &[8]).expect("write");
+        assert_eq!(status(child), ExitStatus::Exited(8), "the child went on");
+    }
+}
+
+/// K18: an entry runs if and only if `spawn` returned its child, whenever the zygote is killed.
+pub(crate) fn k18_at_any_moment() {
+    let (mut ran, mut died, mut survived) = (0, 0, 0);
+    for round in 0..300 {
+        doing(&format!("round {round}"));
+        let zygote = Zygote::start_by_fork().expect("start");
+        let pid = zygote.id().expect("it runs");
+        let killer = raw_fork(|| {
+            let wait = Duration::from_micros(round * 3);
+            let began = std::time::Instant::now();
+            while began.elapsed() < wait {
+                core::hint::spin_loop();
+            }
+            let _ = kill_process(pid, Signal::KILL);
+            0
+        });
+        let mut children = Vec::new();
+        loop {
+            match zygote.spawn(count_me, &[], &[]) {
+                Ok(child) => children.push(child),
+                Err(error) => break assert_eq!(error, ZygoteError::Died),
+            }
+        }
+        died += 1;
+        survived += usize::from(!children.is_empty());
+        waitpid(Some(killer), WaitOptions::empty()).expect("wait");
+        for child in children {
+            ran += 1;
+            let ended = status(child);
+            assert!(matches!(ended, ExitStatus::Exited(0) | ExitStatus::Unknown), "{ended}");
+        }
+        drop(zygote);
+        assert!(all_gone_within(LONG), "children that were not told to go have ended");
+        assert_eq!(shared().words[0].load(SeqCst), ran, "entries that ran");
+    }
+    assert_eq!(died, 300);
+    println!("{ran} children; in {survived} of {died} rounds there was one before the kill");
+}
+
+/// K17: whenever the application is killed, nothing of it is left a second later.
+pub(crate) fn k17_at_any_moment() {
+    for round in 0..200 {
+        doing(&format!("round {round}"));
+        let application = raw_fork(|| {
+            let zygote = if round % 8 == 0 { Zygote::start_by_exec() } else { Zygote::start() };
+            let zygote = zygote.expect("start");
+            shared().words[1].store(1, SeqCst);
+            loop {
+                zygote.spawn(busy_for_the_application, &[], &[]).expect("spawn").detach();
+            }
+        });
+        // Half of the rounds within the start, half within the spawns.
+        while round % 2 == 1 && shared().words[1].load(SeqCst) == 0 {
+            core::hint::spin_loop();
+        }
+        std::thread::sleep(Duration::from_micros(round * 20));
+        kill_process(application, Signal::KILL).expect("kill");
+        assert!(all_gone_within(SOON), "something outlived the application");
+        shared().words[1].store(0, SeqCst);
+    }
+}
+
+fn busy_for_the_application(mut start: Start) -> i32 {
+    start.parent.exit_with_parent().expect("a thread");
+    if let Some(ready) = start.fds.next() {
+        rustix::io::write(&ready, b"r").expect("write");
+    }
+    loop {
+        core::hint::spin_loop();
+    }
+}
+
+pub(crate) fn p19_by_fork() {
+    p19(Zygote::start_by_fork, true, false);
+}
+
+pub(crate) fn p19_by_exec() {
+    p19(Zygote::start_by_exec, true, false);
+}
+
+pub(crate) fn p19_both() {
+    for start in [Zygote::start_by_fork, Zygote::start_by_exec] {
+        p19(start, true, true);
+        // The zygote first, a while before.
+        p19(start, false, true);
+    }
+}
+
+fn p19(start: fn() -> Result<Zygote, ZygoteError>, at_once: bool, kill_zygote: bool) {
+    const WORKERS: usize = 4;
+    let (reader, writer) = rustix::pipe::pipe().expect("pipe");
+    doing("an application with busy workers");
+    let application = raw_fork(|| {
+        let zygote = start().expect("start");
+        let zygote_pid = zygote.id().expect("it runs").as_raw_nonzero().get();
+        shared().words[2].store(zygote_pid, SeqCst);
+        let spawn = || zygote.spawn(busy_for_the_application, &[], &[writer.as_fd()]);
+        let _children = [(); WORKERS].map(|()| spawn().expect("spawn"));
+        pause_for_ever()
+    });
+    drop(writer);
+    let mut ready = 0;
+    while ready < WORKERS {
+        let more = rustix::io::read(&reader, &mut [0; WORKERS]).expect("read");
+        assert!(more > 0, "the application and its workers have ended");
+        ready += more;
+    }
+    let zygote = Pid::from_raw(shared().words[2].load(SeqCst)).expect("a pid");
+    if kill_zygote {
+        kill_process(zygote, Signal::KILL).expect("kill");
+    }
+    if !at_once {
+        doing("workers without a zygote");
+        let gone = rustix::process::waitid(
+            rustix::process::WaitId::All,
+            rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOHANG,
+        );
+        assert!(matches!(gone, Ok(None)), "workers go on: {gone:?}");
+        assert!(crate::tools::is_running(&reader), "the workers hold the pipe");
+    }
+    kill_process(application, Signal::KILL).expect("kill");
+    doing("waiting for the orphans");
+    assert!(all_gone_within(SOON), "something outlived the application");
+}

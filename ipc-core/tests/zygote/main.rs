@@ -1,0 +1,56 @@
+//! Zygotes: how they start, what their children see, and who survives whom.
+//!
+//! Each case runs in a process of its own (see `ipc_testkit::cases`). Zygotes made by `exec` are this
+//! very program, turned aside before the `main` below. The numbers in the comments are those of the
+//! catalogue of faults.
+
+mod diverting;
+mod dying;
+mod roles;
+mod seeing;
+mod spawning;
+mod starting;
+mod tools;
+
+use ipc_testkit::cases;
+
+fn main() -> std::process::ExitCode {
+    if let Some(code) = roles::play() {
+        return code;
+    }
+    cases::run(&[
+        ("by_fork_is_a_copy_of_the_moment", starting::by_fork),
+        ("by_exec_is_clean", starting::by_exec),
+        ("auto_forks_one_thread_and_executes_for_many", starting::auto),
+        ("fork_with_threads_is_refused", starting::fork_with_threads),
+        ("f05_eight_busy_threads", starting::f05_eight_busy_threads),
+        ("f04_closed_standard_streams", starting::f04_closed_standard_streams),
+        ("dropping_ends_the_zygote_alone", starting::dropping),
+        ("thousand_children_by_fork", spawning::thousand_by_fork),
+        ("thousand_children_by_exec", spawning::thousand_by_exec),
+        ("descriptors_arrive_in_order", spawning::descriptors),
+        ("bytes_arrive_up_to_the_limit", spawning::bytes),
+        ("s06_statuses_are_exact", spawning::s06_statuses),
+        ("output_is_printed_once", spawning::output),
+        ("several_threads_spawn", spawning::several_threads),
+        ("full_descriptor_table", spawning::full_descriptor_table),
+        ("broken_requests_are_answered", spawning::broken_requests),
+        ("function_of_an_unknown_module", spawning::unknown_module),
+        ("forked_copy_of_the_handle_is_refused", spawning::forked_copy),
+        ("what_children_see_by_fork", seeing::by_fork),
+        ("what_children_see_by_exec", seeing::by_exec),
+        ("random_state_by_fork_is_shared", seeing::random_by_fork),
+        ("random_state_by_exec_is_each_childs_own", seeing::random_by_exec),
+        ("signals_before_the_entry_are_kept", dying::early_signals),
+        ("interrupt_of_the_group_spares_the_zygote", dying::interrupted_group),
+        ("k18_zygote_killed", dying::k18_zygote_killed),
+        ("k18_zygote_killed_at_any_moment", dying::k18_at_any_moment),
+        ("k17_application_killed_at_any_moment", dying::k17_at_any_moment),
+        ("p19_application_killed_by_fork", dying::p19_by_fork),
+        ("p19_application_killed_by_exec", dying::p19_by_exec),
+        ("p19_application_and_zygote_killed", dying::p19_both),
+        ("stray_markers_do_nothing", diverting::stray_markers),
+        ("stranger_cannot_make_a_zygote", diverting::stranger),
+        ("main_runs_once", diverting::main_runs_once),
+    ])
+}

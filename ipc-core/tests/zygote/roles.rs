@@ -1,0 +1,49 @@
+//! This program in other roles: a case executes it with `--as ROLE`.
+
+use std::io::Write;
+use std::process::{Command, ExitCode};
+
+use ipc_core::process::{Start, Zygote};
+
+use crate::tools::{code_of, sleeping_thread};
+
+/// A command that runs this program in a role.
+pub(crate) fn command(role: &str) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["--as", role]);
+    command
+}
+
+/// Where the role `counted` leaves its mark.
+pub(crate) const MARKS: &str = "ZYGOTE_TEST_MARKS";
+
+pub(crate) fn play() -> Option<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next()? != "--as" {
+        return None;
+    }
+    match arguments.next()?.as_str() {
+        "plain" => {
+            println!("main ran");
+            Some(ExitCode::SUCCESS)
+        }
+        "counted" => {
+            let marks = std::env::var_os(MARKS).expect("where to");
+            let mut marks = std::fs::File::options().append(true).open(marks).expect("the file");
+            marks.write_all(b"m").expect("write");
+            sleeping_thread();
+            let zygote = Zygote::start().expect("by exec");
+            for round in 0..3 {
+                assert_eq!(code_of(&zygote, first_byte, &[round]), round.into());
+            }
+            zygote.restart().expect("again");
+            assert_eq!(code_of(&zygote, first_byte, &[9]), 9);
+            Some(ExitCode::SUCCESS)
+        }
+        other => panic!("no role {other}"),
+    }
+}
+
+pub(crate) fn first_byte(start: Start) -> i32 {
+    start.bytes.first().copied().unwrap_or(255).into()
+}

@@ -1,0 +1,144 @@
+//! What several files of these cases need.
+//!
+//! # Safety
+//!
+//! Thin calls of libc with arguments that live as long as the call.
+#![expect(unsafe_code, reason = "descriptors by number, and fork")]
+
+use core::time::Duration;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use ipc_core::clock::Deadline;
+use ipc_core::process::{Child, ExitStatus, Pid, Start, Zygote};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{WaitOptions, wait};
+
+/// More than any step takes; the runner's own limit is a minute.
+pub(crate) const LONG: Duration = Duration::from_secs(20);
+
+/// How soon orphans must be gone.
+pub(crate) const SOON: Duration = Duration::from_secs(1);
+
+pub(crate) fn status(mut child: Child) -> ExitStatus {
+    child.wait_timeout(LONG).expect("wait").expect("it ends")
+}
+
+/// Spawns and returns the exit code.
+pub(crate) fn code_of(zygote: &Zygote, entry: fn(Start) -> i32, bytes: &[u8]) -> i32 {
+    match status(zygote.spawn(entry, bytes, &[]).expect("spawn")) {
+        ExitStatus::Exited(code) => code,
+        other => panic!("{other}"),
+    }
+}
+
+pub(crate) fn zygote_pid(zygote: &Zygote) -> i32 {
+    zygote.id().expect("it was started").as_raw_nonzero().get()
+}
+
+/// A thread that sleeps until the process ends.
+pub(crate) fn sleeping_thread() {
+    std::thread::spawn(|| {
+        loop {
+            std::thread::park();
+        }
+    });
+}
+
+/// Waits until something can be read.
+pub(crate) fn readable(fd: &OwnedFd) -> bool {
+    let limit = LONG.try_into().expect("a small span");
+    poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&limit)).expect("poll") > 0
+}
+
+/// Reaps every child and adopted orphan; `false` if some still live when the time is up.
+pub(crate) fn all_gone_within(limit: Duration) -> bool {
+    let end = Deadline::after(limit);
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Err(rustix::io::Errno::CHILD) => return true,
+            Ok(Some(_)) => {}
+            Ok(None) if end.has_passed() => return false,
+            Ok(None) => std::thread::sleep(Duration::from_millis(2)),
+            Err(errno) => panic!("wait: {errno}"),
+        }
+    }
+}
+
+/// A forked process that runs `f`; the caller has one thread.
+pub(crate) fn raw_fork(f: impl FnOnce() -> i32) -> Pid {
+    // SAFETY: as above.
+    match Pid::from_raw(unsafe { libc::fork() }) {
+        Some(pid) => pid,
+        None => {
+            // A panic must not run on in the frames of the case.
+            let code = std::panic::catch_unwind(core::panic::AssertUnwindSafe(f)).unwrap_or(101);
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(code) }
+        }
+    }
+}
+
+/// A descriptor known by its number, which must be open.
+pub(crate) fn by_number(number: i32) -> BorrowedFd<'static> {
+    assert!(is_open(number));
+    // SAFETY: it is open, and no caller closes it.
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
+pub(crate) fn is_open(number: i32) -> bool {
+    // SAFETY: reads a flag.
+    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
+}
+
+pub(crate) fn close_number(number: i32) {
+    // SAFETY: used on the standard streams.
+    unsafe { libc::close(number) };
+}
+
+/// Puts a copy of `fd` in place of standard output.
+pub(crate) fn onto_stdout(fd: &OwnedFd) {
+    use std::os::fd::AsRawFd;
+    // SAFETY: nobody owns the standard streams.
+    assert_eq!(unsafe { libc::dup2(fd.as_raw_fd(), 1) }, 1);
+}
+
+pub(crate) fn ignore(signal: i32) {
+    // SAFETY: no code runs for an ignored signal.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+pub(crate) fn pause_for_ever() -> ! {
+    loop {
+        // SAFETY: sleeps until a signal.
+        unsafe { libc::pause() };
+    }
+}
+
+/// The address of a function in a library that is opened for it.
+pub(crate) fn foreign_function() -> Option<*const ()> {
+    for (library, symbol) in [(c"libresolv.so.2", c"ns_datetosecs"), (c"libz.so.1", c"zlibVersion")]
+    {
+        // SAFETY: both libraries of the system run no harmful code when they are opened.
+        let handle = unsafe { libc::dlopen(library.as_ptr(), libc::RTLD_NOW) };
+        if !handle.is_null() {
+            // SAFETY: the handle is valid.
+            let address = unsafe { libc::dlsym(handle, symbol.as_ptr()) };
+            if !address.is_null() {
+                return Some(address.cast());
+            }
+        }
+    }
+    None
+}
+
+/// Takes the address for an entry. It is only ever named, never called.
+pub(crate) fn as_entry(address: *const ()) -> fn(Start) -> i32 {
+    // SAFETY: a function pointer that is not null; nobody calls it.
+    unsafe { core::mem::transmute::<*const (), fn(Start) -> i32>(address) }
+}
+
+/// Whether nothing can be read yet: somebody still holds the other end.
+pub(crate) fn is_running(fd: &OwnedFd) -> bool {
+    let at_once = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&at_once)).expect("poll") == 0
+}
