@@ -27,3 +27,8 @@ pub mod targets;
 mod board;
 mod probe;
 mod sides;
+
+/// The examples of the project's front page, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod front_page {}
