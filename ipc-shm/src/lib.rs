@@ -38,10 +38,8 @@
 //! ```
 #![no_std]
 
-#[cfg(any(feature = "alloc", loom))]
+#[cfg(any(feature = "alloc", test, loom))]
 extern crate alloc;
-#[cfg(test)]
-extern crate std;
 
 #[cfg(not(loom))]
 mod atomic;

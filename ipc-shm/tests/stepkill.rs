@@ -6,9 +6,8 @@
 
 use std::process::ExitCode;
 
-use ipc_shm::ring::spsc::{Ring, RingPlace};
+use ipc_shm::ring::spsc::FixedRing;
 use ipc_shm::ring::{PopError, PushError, RoleError};
-use ipc_shm::{Plan, Region};
 use ipc_testkit::battery::rings::{self, Shape};
 use ipc_testkit::oracle::Message;
 use ipc_testkit::stepkill;
@@ -17,22 +16,19 @@ fn main() -> ExitCode {
     stepkill::main(|suite| rings::run::<Stamped>(suite, "stamped ring"))
 }
 
-/// A ring in a region that is made before the processes are forked, and kept until the program ends.
-struct Stamped(Ring<'static, [u64; 8]>);
+/// A ring in the harness's memory.
+struct Stamped(FixedRing<[u64; 8], 4>);
 
 impl rings::Ring for Stamped {
     const SHAPE: Shape = Shape::OneToOne;
     const CAPACITY: usize = 4;
 
     fn new() -> Self {
-        let mut plan = Plan::new();
-        let place = RingPlace::plan(&mut plan, Self::CAPACITY).expect("a small ring");
-        let region = Box::leak(Box::new(Region::planned(&plan).expect("a small region")));
-        Self(Ring::in_region(region, place).expect("its own place"))
+        Self(FixedRing::new())
     }
 
     fn push(&self, message: &Message) -> bool {
-        let mut producer = match self.0.producer() {
+        let mut producer = match self.0.ring().producer() {
             Ok(producer) => producer,
             Err(RoleError::Taken { .. }) => return false,
             Err(error) => panic!("{error}"),
@@ -45,7 +41,7 @@ impl rings::Ring for Stamped {
     }
 
     fn pop(&self) -> Option<Message> {
-        let mut consumer = match self.0.consumer() {
+        let mut consumer = match self.0.ring().consumer() {
             Ok(consumer) => consumer,
             Err(RoleError::Taken { .. }) => return None,
             Err(error) => panic!("{error}"),

@@ -207,7 +207,7 @@ mod tests {
         let role = Role { word: &word, domain: &domain };
         role.claim().unwrap();
         let mut misses = Misses::default();
-        let mut looks = std::vec::Vec::new();
+        let mut looks = alloc::vec::Vec::new();
         for miss in 1..=300_000_u32 {
             let before = misses.look_at;
             assert!(!misses.peer_is_gone(7, role));

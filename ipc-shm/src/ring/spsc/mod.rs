@@ -43,10 +43,14 @@
 
 mod consumer;
 mod cursor;
+#[cfg(not(loom))]
+mod fixed;
 mod producer;
 mod slots;
 
 pub use consumer::Consumer;
+#[cfg(not(loom))]
+pub use fixed::FixedRing;
 pub use producer::Producer;
 pub use slots::Ring;
 #[cfg(not(loom))]

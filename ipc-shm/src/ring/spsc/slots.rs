@@ -64,7 +64,7 @@ enum Home<'r, T> {
     #[cfg(not(loom))]
     Own(Region, RingPlace<T>),
     #[cfg(not(loom))]
-    In(RawRing<T>, PhantomData<&'r Region>),
+    In(RawRing<T>, PhantomData<&'r RingHeader>),
     #[cfg(any(feature = "alloc", loom))]
     Heap(Arc<Heap<T>>),
     #[cfg(loom)]
@@ -207,7 +207,13 @@ impl<'r, T: Pod + Send> Ring<'r, T> {
     #[cfg(not(loom))]
     pub fn in_region(region: &'r Region, place: RingPlace<T>) -> Result<Self, PlaceError> {
         let (header, slots) = (region.get(place.header)?, region.slice(place.slots)?);
-        Ok(Self { home: Home::In(RawRing::new(header, slots), PhantomData) })
+        Ok(Self::of(header, slots))
+    }
+
+    /// The ring made of `header` and `slots`, of which there is at least one.
+    #[cfg(not(loom))]
+    pub(super) fn of(header: &'r RingHeader, slots: &'r [Slot<T>]) -> Self {
+        Self { home: Home::In(RawRing::new(header, slots), PhantomData) }
     }
 
     /// Becomes the ring's producer, where the last one stopped.
