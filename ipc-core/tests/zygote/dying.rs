@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::os::fd::AsFd;
 
 use ipc_core::process::{ExitStatus, Pid, Signal, Start, Zygote, ZygoteError};
+use ipc_testkit::cases::signals::on_signal;
 use ipc_testkit::cases::{doing, shared, skip};
 use rustix::process::{WaitOptions, kill_process, kill_process_group, waitpid};
 
@@ -12,9 +13,7 @@ use crate::roles::first_byte;
 use crate::seeing::kernel_keeps_status;
 use crate::spawning::count_me;
 use crate::starting::wait_for_byte;
-use crate::tools::{
-    LONG, SOON, all_gone_within, code_of, ignore, pause_for_ever, raw_fork, status,
-};
+use crate::tools::{LONG, SOON, all_gone_within, code_of, pause_for_ever, raw_fork, status};
 
 const TERMINATED: ExitStatus = ExitStatus::Signaled { signal: 15, core_dumped: false };
 
@@ -23,19 +22,23 @@ pub(crate) fn early_signals() {
     if !kernel_keeps_status() {
         skip("PIDFD_GET_INFO keeps a status from Linux 6.15 on");
     }
-    let zygote = Zygote::start_by_exec().expect("start");
-    for _ in 0..200 {
-        let child = zygote.spawn(|_| pause_for_ever(), &[], &[]).expect("spawn");
-        child.signal(Signal::TERM).expect("signal");
-        assert_eq!(status(child), TERMINATED);
+    for start in [Zygote::start_by_fork, Zygote::start_by_exec] {
+        let zygote = start().expect("start");
+        for _ in 0..100 {
+            let child = zygote.spawn(|_| pause_for_ever(), &[], &[]).expect("spawn");
+            child.signal(Signal::TERM).expect("signal");
+            assert_eq!(status(child), TERMINATED);
+        }
     }
 }
 
 /// Ctrl-C reaches the whole foreground group.
 pub(crate) fn interrupted_group() {
+    // This process catches them, and does not ignore them: a zygote would inherit that.
+    extern "C" fn handler(_: i32) {}
     for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::TSTP] {
-        let raw = signal.as_raw();
-        ignore(raw);
+        let handler = handler as extern "C" fn(i32) as libc::sighandler_t;
+        on_signal(signal.as_raw(), handler, libc::SA_RESTART);
     }
     for start in [Zygote::start_by_fork, Zygote::start_by_exec] {
         let zygote = start().expect("start");
@@ -183,9 +186,41 @@ fn p19(start: fn() -> Result<Zygote, ZygoteError>, at_once: bool, kill_zygote: b
             rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOHANG,
         );
         assert!(matches!(gone, Ok(None)), "workers go on: {gone:?}");
-        assert!(crate::tools::is_running(&reader), "the workers hold the pipe");
+        assert!(
+            !crate::tools::readable_within(&reader, Duration::ZERO),
+            "the workers hold the pipe"
+        );
     }
     kill_process(application, Signal::KILL).expect("kill");
     doing("waiting for the orphans");
     assert!(all_gone_within(SOON), "something outlived the application");
+}
+
+/// A fork of the application holds a copy of its socket: the zygote sees the death itself.
+pub(crate) fn p19_copy() {
+    for start in [Zygote::start_by_fork, Zygote::start_by_exec] {
+        let ready = &shared().words[3];
+        ready.store(0, SeqCst);
+        let application = raw_fork(|| {
+            let zygote = start().expect("start");
+            let zygote_pid = zygote.id().expect("it runs").as_raw_nonzero().get();
+            let copy = raw_fork(|| pause_for_ever());
+            shared().words[2].store(copy.as_raw_nonzero().get(), SeqCst);
+            ready.store(zygote_pid, SeqCst);
+            pause_for_ever()
+        });
+        while ready.load(SeqCst) == 0 {
+            core::hint::spin_loop();
+        }
+        let [copy, zygote] = [2, 3].map(|at| shared().words[at].load(SeqCst));
+        let [copy, zygote] = [copy, zygote].map(|pid| Pid::from_raw(pid).expect("a pid"));
+        let pidfd = rustix::process::pidfd_open(zygote, rustix::process::PidfdFlags::empty());
+        kill_process(application, Signal::KILL).expect("kill");
+        doing("waiting for the zygote");
+        let ended = crate::tools::readable_within(&pidfd.expect("it runs"), SOON);
+        kill_process(copy, Signal::KILL).expect("kill");
+        let _ = kill_process(zygote, Signal::KILL);
+        assert!(all_gone_within(LONG));
+        assert!(ended, "the zygote outlived the application");
+    }
 }

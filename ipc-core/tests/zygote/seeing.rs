@@ -30,6 +30,8 @@ static OWNED: Mutex<Option<OwnedFd>> = Mutex::new(None);
 pub(crate) fn by_fork() {
     *OWNED.lock().unwrap() = Some(memfd_create("owned", MemfdFlags::CLOEXEC).expect("memfd"));
     set_up_signals();
+    // The zygote has its own use for this one; a child must find what the application had.
+    crate::tools::ignore(libc::SIGCHLD);
     let zygote = Zygote::start_by_fork().expect("start");
     see(&zygote);
     // The number is taken by a descriptor that is good for nothing: whatever the child opens or
@@ -72,7 +74,6 @@ fn set_up_signals() {
         0,
     );
     crate::tools::ignore(libc::SIGUSR2);
-    crate::tools::ignore(libc::SIGCHLD);
 }
 
 fn see(zygote: &Zygote) {

@@ -1,13 +1,18 @@
 //! How a zygote starts.
 
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
+use core::time::Duration;
 use std::os::fd::AsFd;
+use std::time::Instant;
 
-use ipc_core::process::{Child, Start, Zygote, ZygoteError, fork_fn};
+use ipc_core::process::{Child, Signal, Start, Zygote, ZygoteError, fork_fn};
 use ipc_testkit::cases::{doing, no_children};
+use rustix::process::{WaitOptions, kill_process, waitpid};
 
 use crate::roles::first_byte;
-use crate::tools::{LONG, close_number, code_of, sleeping_thread, status};
+use crate::tools::{
+    LONG, close_number, code_of, pause_for_ever, raw_fork, sleeping_thread, status,
+};
 
 /// 7 where `main`, and the case in it, ran before.
 static MOMENT: AtomicI32 = AtomicI32::new(1);
@@ -118,6 +123,19 @@ pub(crate) fn dropping() {
     rustix::io::write(&writer, &[5]).expect("write");
     assert_eq!(status(child).code(), Some(5));
     assert!(no_children(), "the handle reaped the adopted child");
+}
+
+/// A fork of the application holds a copy of its socket, so that no end of file comes.
+pub(crate) fn dropping_beside_a_copy() {
+    let zygote = Zygote::start_by_fork().expect("start");
+    let copy = raw_fork(|| pause_for_ever());
+    let began = Instant::now();
+    drop(zygote);
+    // A zygote that must be killed is first given a second.
+    let took = began.elapsed();
+    kill_process(copy, Signal::KILL).expect("kill");
+    waitpid(Some(copy), WaitOptions::empty()).expect("wait");
+    assert!(took < Duration::from_millis(900), "{took:?}");
 }
 
 pub(crate) fn wait_for_byte(mut start: Start) -> i32 {

@@ -46,7 +46,11 @@ pub(crate) fn sleeping_thread() {
 
 /// Waits until something can be read.
 pub(crate) fn readable(fd: &OwnedFd) -> bool {
-    let limit = LONG.try_into().expect("a small span");
+    readable_within(fd, LONG)
+}
+
+pub(crate) fn readable_within(fd: &OwnedFd, limit: Duration) -> bool {
+    let limit = limit.try_into().expect("a small span");
     poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&limit)).expect("poll") > 0
 }
 
@@ -135,10 +139,4 @@ pub(crate) fn foreign_function() -> Option<*const ()> {
 pub(crate) fn as_entry(address: *const ()) -> fn(Start) -> i32 {
     // SAFETY: a function pointer that is not null; nobody calls it.
     unsafe { core::mem::transmute::<*const (), fn(Start) -> i32>(address) }
-}
-
-/// Whether nothing can be read yet: somebody still holds the other end.
-pub(crate) fn is_running(fd: &OwnedFd) -> bool {
-    let at_once = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&at_once)).expect("poll") == 0
 }
