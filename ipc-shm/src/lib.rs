@@ -1,4 +1,41 @@
-//! Regions of shared memory, and what lives in them.
+//! Regions of shared memory, and what lives in them, for processes that may die at any instruction.
+//!
+//! | item | what it is |
+//! |---|---|
+//! | [`Region`] | a sealed and reserved memfd that processes map |
+//! | [`Plan`], [`Place`] | what lies where in a region, typed and checked |
+//! | [`Atomic`], [`RawValue`], [`Mutex`](ipc_sync::Mutex) | what may lie there: atomics, plain data, locked data |
+//! | [`ring::spsc`] | a ring for one producer and one consumer |
+//!
+//! The crate is `no_std`. The feature `alloc` adds rings on the heap; `std`, on by default, lets the kernel wake the waiters
+//! of a lock whose holder died.
+//!
+//! # Two processes
+//!
+//! ```
+//! use ipc_core::process::fork_fn;
+//! use ipc_shm::ring::{PopError, spsc::Ring};
+//!
+//! let ring = Ring::<[u64; 7]>::create(1024)?;
+//! let mut child = fork_fn(|| {
+//!     let mut producer = ring.producer().expect("nobody else has this end");
+//!     for number in 0..10 {
+//!         while producer.push([number; 7]).is_err() {}
+//!     }
+//!     0
+//! })?;
+//! let mut consumer = ring.consumer()?;
+//! let mut sum = 0;
+//! loop {
+//!     match consumer.pop() {
+//!         Ok(message) => sum += message[0],
+//!         Err(PopError::Empty) => core::hint::spin_loop(),
+//!         Err(error) => break assert_eq!(error, PopError::Disconnected),
+//!     }
+//! }
+//! assert_eq!((sum, child.wait()?.success()), (45, true));
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
 //!
 //! # Building on it
 //!
@@ -37,6 +74,10 @@
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 #![no_std]
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 #[cfg(any(feature = "alloc", test, loom))]
 extern crate alloc;

@@ -1,5 +1,7 @@
 //! The stamped ring in one process.
 
+extern crate alloc;
+
 #[allow(unreachable_pub, reason = "shared with the fuzz target")]
 mod model;
 

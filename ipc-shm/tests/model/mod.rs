@@ -3,7 +3,7 @@
 //! A list of bytes is a list of operations. The ring and the queue both carry them out, and every answer must be the
 //! same. Used by `tests/spsc.rs`, with fixed seeds and with a corpus, and by the fuzz target `ring_spsc`.
 
-use std::collections::VecDeque;
+use alloc::collections::VecDeque;
 
 use ipc_shm::ring::spsc::{Consumer, Producer, Ring};
 use ipc_shm::ring::{PopError, PushError};
