@@ -20,7 +20,7 @@ use super::{FunctionError, FunctionRef};
 /// ```
 /// use ipc_core::function::Function;
 ///
-/// let square: Function<fn(u32) -> u32> = Function::of(|x| x * x)?;
+/// let square = Function::<fn(u32) -> u32>::of(|x| x * x)?;
 /// let bytes = square.to_bytes();
 /// // SAFETY: these bytes are of a function with the same type, from this program.
 /// let here = unsafe { Function::<fn(u32) -> u32>::from_bytes(&bytes) }?;
