@@ -1,0 +1,182 @@
+//! The backend of this machine: tasks in shared memory, workers as processes, a supervisor over them.
+//!
+//! The [`Table`] is what the workers see. The [`Desk`] is the application's own book of it: which task is in
+//! which slot, and what has come out. Its lock is private to the application, and nobody sleeps holding it.
+
+mod desk;
+mod supervisor;
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ipc_core::Errno;
+use ipc_core::clock::Deadline;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fd::OwnedFd;
+use rustix::process::{Pid, Signal, pidfd_send_signal};
+
+use crate::backend::{Backend, Outcome, Room, TaskId, WorkerStats};
+use crate::error::PoolError;
+use crate::slot::State;
+use crate::table::{Counter, Shape, Table};
+use crate::worker::SLICE;
+
+use desk::Desk;
+pub(crate) use supervisor::Supervisor;
+
+/// What the threads of the application share.
+#[derive(Debug)]
+pub(crate) struct SharedMemory {
+    table: Table,
+    desk: Mutex<Desk>,
+    seats: Box<[Seat]>,
+    /// An eventfd: workers and threads of the application call the supervisor by it.
+    signal: OwnedFd,
+    /// No more tasks are taken.
+    closed: AtomicBool,
+    /// The supervisor is to end the workers now.
+    terminated: AtomicBool,
+    /// No worker lives and none can be started.
+    broken: AtomicBool,
+    retries: u32,
+    limit: usize,
+}
+
+/// What is known of a seat outside of shared memory.
+#[derive(Debug, Default)]
+struct Seat {
+    /// The present process, by a descriptor of its own.
+    process: Mutex<Option<(Pid, OwnedFd)>>,
+    restarts: AtomicU64,
+    interrupted: AtomicU64,
+}
+
+impl SharedMemory {
+    pub(crate) fn new(shape: Shape, retries: u32, limit: usize) -> Result<Self, PoolError> {
+        let table = Table::create(shape)?;
+        Ok(Self {
+            desk: Mutex::new(Desk::new(table.slots())),
+            seats: (0..table.workers()).map(|_| Seat::default()).collect(),
+            signal: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            closed: AtomicBool::new(false),
+            terminated: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+            table,
+            retries,
+            limit,
+        })
+    }
+
+    /// Takes no more tasks; the workers end when none is left.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.table.stop();
+        self.call_supervisor();
+        self.table.pool_bell().ring_after_store();
+    }
+
+    /// Ends the workers, whatever they do.
+    pub(crate) fn terminate(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.terminated.store(true, Ordering::Release);
+        self.call_supervisor();
+    }
+
+    /// Kills the process on a seat.
+    pub(crate) fn kill(&self, seat: usize) -> Result<(), Errno> {
+        let seat = self.seats.get(seat).ok_or(Errno::SRCH)?;
+        match &*lock(&seat.process) {
+            Some((_, pidfd)) => pidfd_send_signal(pidfd, Signal::KILL),
+            None => Err(Errno::SRCH),
+        }
+    }
+
+    fn call_supervisor(&self) {
+        // A counter that is full wakes the supervisor as well.
+        let _ = rustix::io::write(&self.signal, &1_u64.to_ne_bytes());
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        lock(&self.desk)
+    }
+}
+
+/// A panic while a lock of the application was held has left single fields behind, each valid.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Backend for SharedMemory {
+    fn reserve(&self) -> Result<Room, PoolError> {
+        loop {
+            if self.closed.load(Ordering::Acquire) {
+                return Err(PoolError::Closed);
+            }
+            if self.broken.load(Ordering::Acquire) {
+                return Err(PoolError::Broken);
+            }
+            if let Some(slot) = self.desk().room(&self.table) {
+                return Ok(Room(slot));
+            }
+            let any_over =
+                || (0..self.table.slots()).any(|slot| self.table.slot(slot).load().is_over());
+            let until = Deadline::after(SLICE);
+            self.table.pool_bell().wait(until, any_over).map_err(PoolError::Os)?;
+        }
+    }
+
+    fn commit(&self, Room(slot): Room, call: &[u8]) -> TaskId {
+        let task = self.desk().commit(&self.table, slot, call);
+        self.table.rouse_one();
+        task
+    }
+
+    fn poll(&self, task: TaskId, until: Deadline) -> Option<Outcome> {
+        const SPINS: u32 = 200;
+        loop {
+            let (slot, seen) = match self.desk().take(&self.table, task) {
+                desk::Taken::Outcome(outcome) => return Some(outcome),
+                desk::Taken::Waiting(slot, seen) => (slot, seen),
+            };
+            let moved = || {
+                let now = self.table.slot(slot).load();
+                now.generation() != seen.generation()
+                    || !(now.is_claimed() || now.state() == State::Queued)
+            };
+            if (0..SPINS).any(|_| {
+                core::hint::spin_loop();
+                moved()
+            }) {
+                continue;
+            }
+            if until.has_passed() {
+                return None;
+            }
+            // The only error is that of a word in no mapping.
+            let _ = self.table.slot_bell(slot).wait(until.min(Deadline::after(SLICE)), moved);
+        }
+    }
+
+    fn cancel(&self, task: TaskId) {
+        self.desk().cancel(&self.table, task);
+        // There may be room now.
+        self.table.pool_bell().ring_after_store();
+    }
+
+    fn workers(&self) -> Vec<WorkerStats> {
+        let count = |seat, counter| self.table.counter(seat, counter).load(Ordering::Relaxed);
+        let of = |(index, seat): (usize, &Seat)| WorkerStats {
+            pid: lock(&seat.process).as_ref().map_or(0, |(pid, _)| pid.as_raw_nonzero().get()),
+            tasks: count(index, Counter::Tasks),
+            busy: Duration::from_nanos(count(index, Counter::Busy)),
+            restarts: seat.restarts.load(Ordering::Relaxed),
+            interrupted: seat.interrupted.load(Ordering::Relaxed),
+        };
+        self.seats.iter().enumerate().map(of).collect()
+    }
+
+    fn sizes(&self) -> (usize, usize) {
+        ((self.table.shape().payload as usize - crate::table::AREA_HEADER) * 8, self.limit)
+    }
+}

@@ -1,0 +1,253 @@
+//! The supervisor: one thread of the application that waits on the pidfds of the workers.
+//!
+//! It resolves or queues again what a dead worker had claimed, replaces the worker, and moves the parts of
+//! large values. It is not on the way of a task: if it sleeps, small tasks run.
+
+use alloc::sync::Arc;
+use core::panic::AssertUnwindSafe;
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+use std::panic::catch_unwind;
+
+use ipc_core::clock::Deadline;
+use ipc_core::process::{Child, ExitStatus, ZygoteError};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::AsFd;
+use rustix::time::Timespec;
+
+use super::desk::Burial;
+use super::{SharedMemory, lock};
+use crate::error::{PoolError, TaskError};
+use crate::nursery::Nursery;
+use crate::slot::Owner;
+use crate::table::Counter;
+use crate::worker::{self, Orders};
+
+/// How long an ended process may keep its status to itself. Beyond that it is `Unknown`.
+const STATUS_BOUND: Duration = Duration::from_secs(2);
+
+/// A worker that dies sooner, and has taken no task, has died early.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// The pause before the n-th worker in a row that dies without having taken a task is replaced.
+fn pause(early_deaths: u32) -> Duration {
+    const LONGEST: Duration = Duration::from_millis(500);
+    match early_deaths {
+        0 | 1 => Duration::ZERO,
+        n => Duration::from_millis(1 << n.min(9)).min(LONGEST),
+    }
+}
+
+pub(crate) struct Supervisor {
+    shared: Arc<SharedMemory>,
+    nursery: Nursery,
+    posts: Vec<Post>,
+    restart_limit: u32,
+    /// Workers in a row that have died, or could not be started, without having taken a task.
+    early_deaths: u32,
+}
+
+/// A seat and the process on it.
+struct Post {
+    child: Option<Child>,
+    incarnation: u16,
+    /// How many tasks the seat had taken when this process began.
+    claims: u64,
+    /// When an empty seat is filled.
+    due: Deadline,
+    /// A process that lives until then has not failed at its start.
+    settled: Deadline,
+}
+
+impl Supervisor {
+    /// Starts the workers.
+    pub(crate) fn new(
+        shared: Arc<SharedMemory>,
+        nursery: Nursery,
+        restart_limit: u32,
+    ) -> Result<Self, PoolError> {
+        let workers = shared.table.workers();
+        let mut this = Self { shared, nursery, posts: Vec::new(), restart_limit, early_deaths: 0 };
+        for seat in 0..workers {
+            let due = Deadline::now();
+            this.posts.push(Post { child: None, incarnation: 0, claims: 0, due, settled: due });
+            if let Err(error) = this.fill(seat) {
+                this.end(&TaskError::Cancelled);
+                return Err(error.into());
+            }
+        }
+        Ok(this)
+    }
+
+    /// The thread: works until the pool ends.
+    pub(crate) fn run(mut self) {
+        // A panic here is a mistake of this crate, and must not leave a ticket waiting for ever.
+        let result = catch_unwind(AssertUnwindSafe(|| self.watch()));
+        let error =
+            if matches!(result, Ok(Ok(()))) { TaskError::Cancelled } else { TaskError::Broken };
+        if error == TaskError::Broken {
+            self.shared.broken.store(true, Ordering::Release);
+        }
+        self.end(&error);
+    }
+
+    fn watch(&mut self) -> Result<(), ipc_core::Errno> {
+        loop {
+            let shared = self.shared.clone();
+            if shared.terminated.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            let ended = self.wait()?;
+            let mut calls = [0; 8];
+            if rustix::io::read(&shared.signal, &mut calls).is_ok() {
+                shared.desk().move_parts(&shared.table);
+            }
+            for seat in ended {
+                self.bury(seat)?;
+            }
+            let deserted = self.posts.iter().all(|post| post.child.is_none());
+            if deserted && self.is_finished() {
+                return Ok(());
+            }
+            self.refill();
+            if deserted && shared.broken.load(Ordering::Acquire) {
+                shared.desk().end(&shared.table, &TaskError::Broken);
+            }
+        }
+    }
+
+    /// Sleeps until a worker ends, somebody calls, or an empty seat is due; the seats of those that ended.
+    fn wait(&self) -> Result<Vec<usize>, ipc_core::Errno> {
+        let living = || {
+            let posts = self.posts.iter().enumerate();
+            posts.filter_map(|(seat, post)| post.child.as_ref().map(|child| (seat, child)))
+        };
+        let mut fds = vec![PollFd::new(&self.shared.signal, PollFlags::IN)];
+        fds.extend(living().map(|(_, child)| PollFd::new(child, PollFlags::IN)));
+        let empty = self.posts.iter().filter(|post| post.child.is_none());
+        let due = empty.map(|post| post.due).min();
+        let timeout: Option<Timespec> =
+            due.filter(|_| !self.is_hopeless()).map(Deadline::remaining_timespec);
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(ipc_core::Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        let ended = living().zip(&fds[1..]).filter(|(_, fd)| !fd.revents().is_empty());
+        Ok(ended.map(|((seat, _), _)| seat).collect())
+    }
+
+    /// Whether seats are no longer filled.
+    fn is_hopeless(&self) -> bool {
+        self.shared.broken.load(Ordering::Acquire) || self.is_finished()
+    }
+
+    /// Whether there is nothing to do any more, now and later.
+    fn is_finished(&self) -> bool {
+        self.shared.closed.load(Ordering::Acquire) && self.shared.desk().is_done(&self.shared.table)
+    }
+
+    /// The process on `seat` has ended.
+    fn bury(&mut self, seat: usize) -> Result<(), ipc_core::Errno> {
+        let shared = self.shared.clone();
+        let post = &mut self.posts[seat];
+        let Some(child) = post.child.as_mut() else { return Ok(()) };
+        let cause = child.wait_timeout(STATUS_BOUND)?.unwrap_or(ExitStatus::Unknown);
+        let pid = child.id().as_raw_nonzero().get();
+        post.child = None;
+        *lock(&shared.seats[seat].process) = None;
+
+        let dead = Owner::new(seat, post.incarnation);
+        let died = |attempt| TaskError::WorkerDied { pid, cause, attempt };
+        let burial = shared.desk().bury(&shared.table, dead, shared.retries, died);
+        // It may have been roused for a task that it did not take, and its own may be queued again.
+        shared.table.rouse_all();
+        if burial == Burial::Interrupted {
+            shared.seats[seat].interrupted.fetch_add(1, Ordering::Relaxed);
+        }
+        let claims = shared.table.counter(seat, Counter::Claims).load(Ordering::Relaxed);
+        let post = &mut self.posts[seat];
+        let worked = claims != post.claims || post.settled.has_passed();
+        let at_ease = shared.closed.load(Ordering::Acquire) && cause.success();
+        self.early_deaths = if worked || at_ease { 0 } else { self.early_deaths + 1 };
+        post.due = Deadline::after(pause(self.early_deaths));
+        self.give_up_if_hopeless();
+        Ok(())
+    }
+
+    fn give_up_if_hopeless(&self) {
+        if self.early_deaths > self.restart_limit {
+            self.shared.broken.store(true, Ordering::Release);
+        }
+    }
+
+    /// Fills the seats that are due.
+    fn refill(&mut self) {
+        for seat in 0..self.posts.len() {
+            let post = &self.posts[seat];
+            if post.child.is_some() || !post.due.has_passed() || self.is_hopeless() {
+                continue;
+            }
+            match self.fill(seat) {
+                Ok(()) => {
+                    self.shared.seats[seat].restarts.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(_) => {
+                    self.early_deaths += 1;
+                    self.posts[seat].due = Deadline::after(pause(self.early_deaths));
+                    self.give_up_if_hopeless();
+                }
+            }
+        }
+    }
+
+    fn fill(&mut self, seat: usize) -> Result<(), ZygoteError> {
+        let shared = &self.shared;
+        let post = &mut self.posts[seat];
+        post.incarnation = post.incarnation.wrapping_add(1);
+        post.claims = shared.table.counter(seat, Counter::Claims).load(Ordering::Relaxed);
+        let orders = Orders {
+            shape: shared.table.shape(),
+            seat: seat as u32,
+            incarnation: post.incarnation,
+            limit: shared.limit as u64,
+        };
+        let fds = [shared.table.as_fd(), shared.signal.as_fd()];
+        let child = self.nursery.spawn(worker::main, &orders.to_bytes(), &fds)?;
+        // Without a second descriptor the worker works; it only cannot be killed by its number.
+        let own = child.as_fd().try_clone_to_owned().ok();
+        *lock(&shared.seats[seat].process) = own.map(|fd| (child.id(), fd));
+        post.child = Some(child);
+        post.settled = Deadline::after(SETTLED);
+        Ok(())
+    }
+
+    /// Ends every worker, and with them every task that has no outcome.
+    fn end(&mut self, error: &TaskError) {
+        for post in &self.posts {
+            if let Some(child) = &post.child {
+                // A worker that has ended meanwhile is what is wanted.
+                let _ = child.kill();
+            }
+        }
+        for (seat, post) in self.posts.iter_mut().enumerate() {
+            if let Some(mut child) = post.child.take() {
+                // SIGKILL was sent and nobody can hold it back; the pool's memory outlives the wait in any case.
+                let _ = child.wait();
+            }
+            *lock(&self.shared.seats[seat].process) = None;
+        }
+        self.shared.desk().end(&self.shared.table, error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_half_a_second() {
+        assert_eq!(pause(1), Duration::ZERO);
+        assert_eq!(pause(3), Duration::from_millis(8));
+        assert_eq!(pause(u32::MAX), Duration::from_millis(500));
+    }
+}
