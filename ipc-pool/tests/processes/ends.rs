@@ -29,7 +29,7 @@ pub(crate) fn join_first() {
 /// Every way to end, with more tasks than the workers can finish, and a second thread that waits for one.
 pub(crate) fn full_queue() {
     type End = (&'static str, fn(Pool));
-    let ends: [End; 5] = [
+    let ends: [End; 4] = [
         ("drop", drop),
         ("terminate", Pool::terminate),
         ("close and drop", |pool| {
@@ -37,16 +37,6 @@ pub(crate) fn full_queue() {
             drop(pool);
         }),
         ("shutdown", |pool| assert!(!pool.shutdown(Duration::from_millis(50)))),
-        ("leak of the handle in a forked copy", |pool| {
-            // The copy must not end its parent's pool.
-            let mut child = {
-                let handle = Pool::stats(&pool);
-                assert_eq!(handle.len(), 2);
-                std::process::Command::new("true").spawn().unwrap()
-            };
-            child.wait().unwrap();
-            drop(pool);
-        }),
     ];
     for (name, end) in ends {
         doing(name);
