@@ -24,7 +24,7 @@ use crate::ring::{Peer, PopError, RoleError};
 /// attach and go on. If this process dies, the same happens as soon as somebody asks the kernel.
 pub struct Consumer<'r, T: Pod + Send> {
     cursor: Cursor<'r, T>,
-    /// The ring was found damaged.
+    /// The ring was found damaged, and the cursor poisoned.
     corrupt: bool,
     misses: Misses,
 }
@@ -63,21 +63,23 @@ impl<'r, T: Pod + Send> Consumer<'r, T> {
     /// ```
     #[inline]
     pub fn pop(&mut self) -> Result<T, PopError> {
-        loop {
+        let slot = loop {
             let (slot, number) = self.cursor.next();
+            // SAFETY: the cursor keeps its slots alive.
+            let slot = unsafe { slot.as_ref() };
             // SYNC: message published (Release in `Producer::push`).
             let found = slot.sequence.load(Ordering::Acquire);
-            if found != number || self.corrupt {
-                self.refused(found)?;
-                continue;
+            if found == number {
+                break slot;
             }
-            // SAFETY: published and not yet released, so the payload is ours; any bytes are a `T`.
-            let message = slot.payload.with(|payload| unsafe { payload.read() });
-            let released = self.cursor.advance();
-            // SYNC: message released (Acquire in `Producer::refill`).
-            self.cursor.header().head.store(released, Ordering::Release);
-            return Ok(message);
-        }
+            self.refused(found)?;
+        };
+        let released = self.cursor.advance();
+        // SAFETY: published and not yet released, so the payload is ours; any bytes are a `T`.
+        let message = slot.payload.with(|payload| Ok(unsafe { payload.read() }));
+        // SYNC: message released (Acquire in `Producer::refill`).
+        self.cursor.header().head.store(released, Ordering::Release);
+        message
     }
 
     /// How things stand with the producer. Asks the kernel, about 5 µs.
@@ -108,13 +110,17 @@ impl<'r, T: Pod + Send> Consumer<'r, T> {
         self.cursor.capacity() as usize
     }
 
-    /// The next message is not there. `Ok`: it is there after all.
+    /// The next message is not there. `Ok`: look again.
     #[cold]
     fn refused(&mut self, found: u64) -> Result<(), PopError> {
-        let (_, number) = self.cursor.next();
+        if self.corrupt {
+            return Err(PopError::Corrupt);
+        }
+        let (slot, number) = self.cursor.next();
         // What was there a lap ago; nothing, on the first one.
-        if found != number.saturating_sub(self.cursor.capacity()) || self.corrupt {
+        if found != number.saturating_sub(self.cursor.capacity()) {
             self.corrupt = true;
+            self.cursor.poison();
             return Err(PopError::Corrupt);
         }
         let role = other(self.cursor.header());
@@ -122,9 +128,9 @@ impl<'r, T: Pod + Send> Consumer<'r, T> {
             return Err(PopError::Empty);
         }
         // It may have pushed between our look and its end; after its end it pushes no more.
-        let (slot, _) = self.cursor.next();
-        let nothing = slot.sequence.load(Ordering::Acquire) == found;
-        if nothing { Err(PopError::Disconnected) } else { Ok(()) }
+        // SAFETY: the cursor keeps its slots alive.
+        let now = unsafe { slot.as_ref() }.sequence.load(Ordering::Acquire);
+        if now == found { Err(PopError::Disconnected) } else { Ok(()) }
     }
 }
 

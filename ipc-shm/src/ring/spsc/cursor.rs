@@ -43,9 +43,8 @@ impl<'r, T> Cursor<'r, T> {
 
     /// The slot of the next message, and the message's number.
     #[inline(always)]
-    pub(super) fn next(&self) -> (&Slot<T>, u64) {
-        // SAFETY: `advance` never leaves `next` at the end; `_keep` keeps the slot alive for as long as `self`.
-        (unsafe { self.next.as_ref() }, self.position.wrapping_add(1))
+    pub(super) fn next(&self) -> (NonNull<Slot<T>>, u64) {
+        (self.next, self.position.wrapping_add(1))
     }
 
     /// The message is done. Returns how many are.
@@ -58,6 +57,11 @@ impl<'r, T> Cursor<'r, T> {
         }
         self.position = self.position.wrapping_add(1);
         self.position
+    }
+
+    /// From now on the next message has a number that no slot will ever carry.
+    pub(super) fn poison(&mut self) {
+        self.position ^= 1 << 63;
     }
 
     #[inline(always)]

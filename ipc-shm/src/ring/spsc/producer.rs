@@ -74,11 +74,13 @@ impl<'r, T: Pod + Send> Producer<'r, T> {
             }
         }
         let (slot, number) = self.cursor.next();
+        self.cursor.advance();
+        // SAFETY: the cursor keeps its slots alive.
+        let slot = unsafe { slot.as_ref() };
         // SAFETY: below the limit, so the last message here has been released and the payload is ours.
         slot.payload.with_mut(|payload| unsafe { payload.write(message) });
         // SYNC: message published (Acquire in `Consumer::pop`).
         slot.sequence.store(number, Ordering::Release);
-        self.cursor.advance();
         Ok(())
     }
 
