@@ -1,6 +1,7 @@
 //! The death baton: the kernel wakes one sleeper when a thread dies.
 //!
-//! Every thread of glibc and musl has a robust-futex list registered with the kernel. Its field
+//! A thread of glibc has a robust-futex list registered with the kernel (one of musl has it from its
+//! first robust pthread mutex on; before that nothing is armed). Its field
 //! `list_op_pending` is the address of a word whose owner might be this thread. When the thread
 //! dies, and the word names no owner (its low 30 bits are 0), the kernel wakes one sleeper of that
 //! word and writes nothing. So a thread that [`arm`]s the *gate* on which the waiters of its lock
@@ -42,7 +43,10 @@ use thread::{with_record, with_record_if_any};
 
 /// Asks the kernel to wake one sleeper of `gate` if the calling thread dies.
 ///
-/// Does nothing where that cannot be had. Safe to call from a signal handler.
+/// `false`: that cannot be had here, or the list is full, and nothing was armed.
+///
+/// Not for signal handlers: a thread's first call registers a destructor, which may allocate, and a
+/// handler that interrupts a robust pthread operation would take back what the C library told the kernel.
 ///
 /// # Safety
 ///
@@ -59,37 +63,46 @@ use thread::{with_record, with_record_if_any};
 /// static GATE: AtomicU32 = AtomicU32::new(0); // In real use: in a shared mapping.
 /// let me = ProcessId::current()?;
 /// // SAFETY: a static is never unmapped, and the gate stays 0.
-/// unsafe { baton::arm(&GATE, me) };
-/// baton::disarm(&GATE);
+/// if unsafe { baton::arm(&GATE, me) } {
+///     baton::disarm(&GATE, me);
+/// }
 /// # Ok::<(), ipc_core::identity::NoIdentity>(())
 /// ```
 #[inline]
-pub unsafe fn arm(gate: &AtomicU32, me: ProcessId) {
+pub unsafe fn arm(gate: &AtomicU32, me: ProcessId) -> bool {
     #[cfg(feature = "std")]
-    with_record(me, |record| record.push(gate));
+    return with_record(me, |record| record.push(gate));
+    #[cfg(not(feature = "std"))]
+    {
+        let _ = (gate, me);
+        false
+    }
+}
+
+/// Takes back one [`arm`] of `gate` by the calling thread of process `me`, if there was one.
+///
+/// # Examples
+///
+/// See [`arm`].
+#[inline]
+pub fn disarm(gate: &AtomicU32, me: ProcessId) {
+    #[cfg(feature = "std")]
+    let _ = with_record_if_any(me, |record| record.remove(gate));
     #[cfg(not(feature = "std"))]
     let _ = (gate, me);
 }
 
-/// Takes back one [`arm`] of `gate` by the calling thread, if there was one.
-#[inline]
-pub fn disarm(gate: &AtomicU32) {
-    #[cfg(feature = "std")]
-    with_record_if_any(|record| record.remove(gate));
-    #[cfg(not(feature = "std"))]
-    let _ = gate;
-}
-
-/// Whether the calling thread has armed `gate`: it holds, takes or releases something there.
+/// How often the calling thread of process `me` has armed `gate`: it holds, takes or releases
+/// something there.
 #[must_use]
-pub fn is_armed(gate: &AtomicU32) -> bool {
+pub fn armed_times(gate: &AtomicU32, me: ProcessId) -> usize {
     #[cfg(feature = "std")]
-    return with_record_if_any(|record| record.contains(gate)).unwrap_or(false);
+    return with_record_if_any(me, |record| record.count(gate)).unwrap_or(0);
     #[cfg(not(feature = "std"))]
-    return {
-        let _ = gate;
-        false
-    };
+    {
+        let _ = (gate, me);
+        0
+    }
 }
 
 /// Whether any thread of process `me` has a gate armed whose address is in `addresses`.
@@ -99,21 +112,34 @@ pub fn is_armed(gate: &AtomicU32) -> bool {
 #[must_use]
 pub fn is_armed_in(addresses: &Range<usize>, me: ProcessId) -> bool {
     #[cfg(feature = "std")]
-    return record::is_armed_in(addresses, me);
+    {
+        // A child that was not forked by this crate may still have its parent's gate with the kernel.
+        thread::forget_after_fork(Some(me));
+        record::is_armed_in(addresses, me)
+    }
     #[cfg(not(feature = "std"))]
-    return {
+    {
         let _ = (addresses, me);
         false
-    };
+    }
+}
+
+/// The address that the kernel would wake now if the calling thread died. For tests and debuggers.
+#[must_use]
+pub fn known_to_kernel() -> Option<usize> {
+    #[cfg(feature = "std")]
+    return thread::known_to_kernel();
+    #[cfg(not(feature = "std"))]
+    None
 }
 
 /// Forgets what the calling thread armed before it was forked into this process.
 ///
-/// `process::fork` calls this in the child. A child that was forked otherwise does the same when it
-/// first arms a gate.
+/// [`process::fork`](crate::process::fork()) calls this in the child. A child that was forked
+/// otherwise does the same when it first arms a gate or asks [`is_armed_in`].
 pub fn forget_after_fork() {
     #[cfg(feature = "std")]
-    thread::detach();
+    thread::forget_after_fork(None);
 }
 
 #[cfg(feature = "std")]

@@ -4,22 +4,12 @@
 //! mapping, in a `static`, or on a stack that other threads can see. Deadlines are absolute points
 //! on `CLOCK_MONOTONIC`.
 //!
-//! # Safety
-//!
-//! The kernel compares and never writes the words of a [`wait`] or [`wait_any`]. The entries of
-//! [`wait_any`] borrow their words, so the pointers that are handed to the kernel stay valid
-//! for the call. One word of an [`Entry::low_half`] is half of an `AtomicU64`; it is only ever read by the
-//! kernel through that pointer.
-//!
 //! # References
 //!
 //! [`futex(2)`](https://man7.org/linux/man-pages/man2/futex.2.html),
 //! [`futex_waitv`](https://www.kernel.org/doc/html/latest/userspace-api/futex2.html).
 
-#![expect(unsafe_code, reason = "half of a 64-bit word is handed to the kernel")]
-
 use core::ffi::c_void;
-use core::marker::PhantomData;
 use core::num::NonZeroU32;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
@@ -49,18 +39,23 @@ static_assertions::assert_impl_all!(Wake: Send, Sync);
 /// A word to sleep on, and the value that it must still have for the sleep to begin.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
-    word: *const AtomicU32,
+    word: Word<'a>,
     expected: u32,
-    borrow: PhantomData<&'a AtomicU32>,
 }
 
-static_assertions::assert_not_impl_any!(Entry<'static>: Send, Sync);
+#[derive(Clone, Copy, Debug)]
+enum Word<'a> {
+    Whole(&'a AtomicU32),
+    LowHalf(&'a AtomicU64),
+}
+
+static_assertions::assert_impl_all!(Entry<'static>: Send, Sync);
 
 impl<'a> Entry<'a> {
     /// Sleep only while `word` is `expected`.
     #[must_use]
     pub fn new(word: &'a AtomicU32, expected: u32) -> Self {
-        Self { word, expected, borrow: PhantomData }
+        Self { word: Word::Whole(word), expected }
     }
 
     /// Sleep only while the low 32 bits of `word` are those of `expected`.
@@ -68,10 +63,27 @@ impl<'a> Entry<'a> {
     /// The kernel looks at 32 bits. A change of the high half alone is not seen.
     #[must_use]
     pub fn low_half(word: &'a AtomicU64, expected: u64) -> Self {
-        let half = if cfg!(target_endian = "little") { 0 } else { 1 };
-        let word = core::ptr::from_ref(word).cast::<AtomicU32>().wrapping_add(half);
         // Truncation keeps the half that is meant.
-        Self { word, expected: expected as u32, borrow: PhantomData }
+        Self { word: Word::LowHalf(word), expected: expected as u32 }
+    }
+
+    /// Where the kernel looks.
+    fn address(&self) -> *const u32 {
+        match self.word {
+            Word::Whole(word) => word.as_ptr(),
+            Word::LowHalf(word) => {
+                let half = if cfg!(target_endian = "little") { 0 } else { 1 };
+                word.as_ptr().cast::<u32>().wrapping_add(half)
+            }
+        }
+    }
+
+    fn has_changed(&self) -> bool {
+        let found = match self.word {
+            Word::Whole(word) => word.load(Ordering::SeqCst),
+            Word::LowHalf(word) => word.load(Ordering::SeqCst) as u32,
+        };
+        found != self.expected
     }
 }
 
@@ -105,12 +117,12 @@ pub fn wait(word: &AtomicU32, expected: u32, until: Option<Deadline>) -> Result<
 /// followed by a wake on *any* of the words cannot be missed.
 ///
 /// Where the kernel has no `futex_waitv` (before 5.16, or refused by a sandbox) this sleeps on the
-/// first entry alone for at most ten milliseconds and reports that as [`Wake::Woken`]; callers
+/// first 32-bit word alone for at most ten milliseconds and reports that as [`Wake::Woken`]; callers
 /// loop anyway.
 ///
 /// # Errors
 ///
-/// As for [`wait`].
+/// As for [`wait`]; `ENOSYS` without `futex_waitv` if no entry is a 32-bit word.
 ///
 /// # Panics
 ///
@@ -137,7 +149,7 @@ pub fn wait_any(entries: &[Entry<'_>], until: Option<Deadline>) -> Result<Wake> 
     let mut waiters = [Wait::new(); MAX_ENTRIES];
     for (waiter, entry) in waiters.iter_mut().zip(entries) {
         waiter.val = entry.expected.into();
-        waiter.uaddr = WaitPtr::new(entry.word.cast_mut().cast::<c_void>());
+        waiter.uaddr = WaitPtr::new(entry.address().cast_mut().cast::<c_void>());
         waiter.flags = WaitFlags::SIZE_U32;
     }
     let timeout = until.map(Deadline::to_timespec);
@@ -202,18 +214,17 @@ pub fn set_top_bit_and_wake_all(word: &AtomicU32) -> usize {
 fn wait_first(entries: &[Entry<'_>], until: Option<Deadline>) -> Result<Wake> {
     const SLICE: Duration = Duration::from_millis(10);
 
-    let value = |entry: &Entry<'_>| {
-        // SAFETY: the entry borrows its word, or the word that this is one half of.
-        unsafe { &*entry.word }.load(Ordering::SeqCst)
-    };
-    if entries[1..].iter().any(|entry| value(entry) != entry.expected) {
+    let whole = entries.iter().find_map(|entry| match entry.word {
+        Word::Whole(word) => Some((word, entry.expected)),
+        Word::LowHalf(_) => None,
+    });
+    let (word, expected) = whole.ok_or(Errno::NOSYS)?;
+    if entries.iter().any(Entry::has_changed) {
         return Ok(Wake::Changed);
     }
     let slice = Deadline::after(SLICE);
     let ends = until.map_or(slice, |until| until.min(slice));
-    // SAFETY: as above.
-    let first = unsafe { &*entries[0].word };
-    let wake = wait(first, entries[0].expected, Some(ends))?;
+    let wake = wait(word, expected, Some(ends))?;
     let only_a_slice = wake == Wake::TimedOut && until.is_none_or(|until| !until.has_passed());
     Ok(if only_a_slice { Wake::Woken } else { wake })
 }

@@ -27,7 +27,7 @@
 //! # What the locks have in common
 //!
 //! * Liveness is asked of the kernel. No time-out makes a process dead, and a stopped one lives.
-//! * An uncontended operation makes no system call. A wait sleeps on a futex in slices of at most
+//! * An uncontended operation makes no system call, except the first release of a lock. A wait sleeps on a futex in slices of at most
 //!   64 ms, at whose ends it looks whether the owner lives.
 //! * Time-outs are kept on `CLOCK_MONOTONIC`; signals neither shorten nor lengthen them.
 //! * Guards are not `Send`. Ownership belongs to the process.

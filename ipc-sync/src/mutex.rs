@@ -28,7 +28,7 @@ use crate::raw::mutex::{Found, Missed, RawMutex, Refused, Until};
 /// no initialisation: zeroed memory is a free lock around a zeroed value. It takes 16 bytes.
 ///
 /// Uncontended, [`lock`](Self::lock) and the guard's drop are one compare-exchange each and no
-/// system call.
+/// system call, but for the first time: the lock does not know yet that nobody sleeps.
 ///
 /// # When the owner dies
 ///
@@ -104,6 +104,10 @@ impl<T: Shareable> Mutex<T> {
         /// A free lock around `value`, for memory that stays mapped: the kernel is told its
         /// address while it is held, and wakes a waiter when the holder dies.
         ///
+        /// The kernel knows one lock for each thread, the one it took last; and a thread's list of them ends
+        /// at 14. The waiters of the others find a death at the end of a slice, as those of
+        /// [`new`](Self::new) do. So it is without the feature `std`.
+        ///
         /// # Safety
         ///
         /// Wherever the lock is placed: for as long as any thread has locked it and not unlocked
@@ -152,7 +156,8 @@ impl<T: Shareable> Mutex<T> {
     ///
     /// # Errors
     ///
-    /// [`LockError::WouldBlock`] if a live process holds the lock, else as [`lock`](Self::lock).
+    /// [`LockError::WouldBlock`] if the lock is held and its owner not known to be dead, else as
+    /// [`lock`](Self::lock).
     ///
     /// # Examples
     ///
@@ -175,7 +180,8 @@ impl<T: Shareable> Mutex<T> {
     /// # Errors
     ///
     /// [`LockError::TimedOut`] when the time is over, else as [`lock`](Self::lock). A time-out of
-    /// zero is over at once; signals do not lengthen or shorten it.
+    /// zero is over at once, but not before it was asked whether the owner lives. Signals do not lengthen
+    /// or shorten it.
     ///
     /// # Examples
     ///
@@ -240,7 +246,11 @@ impl<T: Shareable> Mutex<T> {
     ///
     /// # Safety
     ///
-    /// The owner is dead, or will never again touch the value through its guard.
+    /// The owner is dead, or its guard is forgotten: it is neither used nor dropped. (Dropped, it
+    /// would release the lock of another thread of its process, which has the same owner word.)
+    ///
+    /// The thread that forgot the guard of a lock [in a region](Self::in_region) is still taken for a holder: what it
+    /// gets from [`lock`](Self::lock) while its process holds the lock is [`LockError::Deadlock`].
     ///
     /// # Examples
     ///
@@ -298,7 +308,7 @@ impl<T: Shareable> Mutex<T> {
 
     #[inline]
     fn guard(&self, found: Found) -> MutexGuard<'_, T> {
-        MutexGuard { mutex: self, found, not_send: PhantomData }
+        MutexGuard { mutex: self, found, panicking: panicking(), not_send: PhantomData }
     }
 }
 
@@ -316,12 +326,14 @@ impl<T: Shareable> fmt::Debug for Mutex<T> {
 
 /// The lock, held. Dropping it releases the lock.
 ///
-/// Dropped while its thread panics, it leaves the value inconsistent: the next owner gets
+/// Dropped by a panic, it leaves the value inconsistent: the next owner gets
 /// [`LockError::Recovered`]. In a forked child, a copy of a guard releases nothing.
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct MutexGuard<'a, T: Shareable> {
     mutex: &'a Mutex<T>,
     found: Found,
+    /// The thread was panicking already when it took the lock: a destructor did.
+    panicking: bool,
     /// The baton of a lock belongs to the thread that took it.
     not_send: PhantomData<*const ()>,
 }
@@ -356,7 +368,8 @@ impl<T: Shareable> Drop for MutexGuard<'_, T> {
         if killed() {
             return;
         }
-        let left = if panicking() { Found::Inconsistent } else { self.found };
+        let panicked = panicking() && !self.panicking;
+        let left = if panicked { Found::Inconsistent } else { self.found };
         // A copy of a guard in a forked child is not the owner; there is nothing for it to release.
         self.mutex.raw.unlock(self.found, left);
     }
@@ -451,15 +464,19 @@ impl<T: Shareable> fmt::Debug for Recovered<'_, T> {
 /// Why [`Mutex::lock`] and its kin did not return a plain guard.
 #[non_exhaustive]
 pub enum LockError<'a, T: Shareable> {
-    /// The lock *is* held now, but its last owner died or panicked while it had it.
+    /// The lock *is* held now, but its last owner died or panicked while it had it, or an operator
+    /// [broke](Mutex::break_lock) it.
+    ///
+    /// It stays held for as long as this error lives: match it before you return or keep it.
     Recovered(Recovered<'a, T>),
     /// An owner has [given up](Recovered::poison) the value.
     Unrecoverable,
-    /// A live process holds the lock ([`Mutex::try_lock`]).
+    /// A process holds the lock that lives, or whose life cannot be judged from here
+    /// ([`Mutex::try_lock`]).
     WouldBlock,
     /// The time is over ([`Mutex::lock_timeout`], [`Mutex::lock_deadline`]).
     TimedOut,
-    /// The calling thread holds the lock already.
+    /// The calling thread holds the lock already; or, in a signal handler, was just taking it.
     Deadlock,
     /// The owner word is one that no process can have: something else has written to it.
     Corrupt,
@@ -494,9 +511,11 @@ impl<T: Shareable> fmt::Debug for LockError<'_, T> {
 impl<T: Shareable> fmt::Display for LockError<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Recovered(_) => f.write_str("the last owner died while it held the lock"),
+            Self::Recovered(_) => {
+                f.write_str("the last owner died or panicked while it held the lock")
+            }
             Self::Unrecoverable => f.write_str("the value was given up by an owner of the lock"),
-            Self::WouldBlock => f.write_str("a live process holds the lock"),
+            Self::WouldBlock => f.write_str("another process or thread holds the lock"),
             Self::TimedOut => f.write_str("timed out waiting for the lock"),
             Self::Deadlock => f.write_str("this thread holds the lock already"),
             Self::Corrupt => f.write_str("the lock's owner word is not one of ours"),

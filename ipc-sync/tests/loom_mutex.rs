@@ -36,6 +36,8 @@ fn main() {
         .case("two_rounds", 2, &[0], two_rounds)
         .case("lock_and_try_lock", 3, &[0, 1], lock_and_try_lock)
         .case("lock_and_timed_lock", 2, &[0, 1, 2], lock_and_timed_lock)
+        .case("wake_in_the_last_moment", 2, &[0, 1, 2], wake_in_the_last_moment)
+        .reveals(&[Fault::WakeNotPassedOn])
         .case("repair_is_killed", 2, &[1, 2], repair_is_killed)
         .case("poison_reaches_all", 2, &[1], poison_reaches_all)
         .case("threads_of_one_process", 2, &[], threads_of_one_process)
@@ -177,6 +179,15 @@ mod model {
             shared.hold(shared.accept(shared.mutex.lock_deadline(past)));
         }
         together(Shared::lock, &[Shared::lock, late]);
+    }
+
+    /// One waiter's time is over at the moment at which it is woken; the other waits on.
+    pub(crate) fn wake_in_the_last_moment() {
+        fn expiring(shared: &Shared) {
+            sim::expire_when_woken();
+            shared.hold(shared.accept(shared.mutex.lock_deadline(Deadline::FAR)));
+        }
+        together(Shared::lock, &[expiring, Shared::lock]);
     }
 
     /// Process 0 always dies inside; whoever is told may be killed as well, and others still are told.

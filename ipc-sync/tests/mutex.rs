@@ -9,9 +9,22 @@ use ipc_core::clock::Deadline;
 use ipc_core::identity::ProcessId;
 use ipc_sync::{LockError, Mutex};
 
+/// Ends the tests if they hang. libtest itself says which of them had begun.
+fn watch() {
+    static WATCHDOG: std::sync::Once = std::sync::Once::new();
+    WATCHDOG.call_once(|| {
+        thread::spawn(|| {
+            thread::sleep(Duration::from_secs(120));
+            eprintln!("the watchdog ends the tests: one of those that have not reported hangs");
+            std::process::abort();
+        });
+    });
+}
+
 /// A lock whose memory is never used for anything else.
 macro_rules! lock_in_static {
     () => {{
+        watch();
         static LOCK: Mutex<u64> = Mutex::new(0);
         &LOCK
     }};
@@ -109,8 +122,13 @@ fn a_huge_time_out_is_for_ever() {
     let lock = lock_in_static!();
     drop(lock.lock_timeout(Duration::MAX).unwrap());
     let held = lock.lock().unwrap();
+    let (tell, tid) = std::sync::mpsc::channel();
     thread::scope(|scope| {
-        let waiter = scope.spawn(|| lock.lock_timeout(Duration::MAX).is_ok());
+        let waiter = scope.spawn(move || {
+            tell.send(rustix::thread::gettid()).unwrap();
+            lock.lock_timeout(Duration::MAX).is_ok()
+        });
+        ipc_testkit::cases::events::await_sleep(tid.recv().unwrap());
         drop(held);
         assert!(waiter.join().unwrap());
     });
@@ -129,6 +147,23 @@ fn a_panic_is_told_until_somebody_repairs() {
     *recovered(lock) = 9;
     drop(recovered(lock).mark_consistent());
     assert_eq!(*lock.lock().unwrap(), 9);
+}
+
+#[test]
+fn a_lock_taken_by_a_destructor_in_a_panic_is_consistent() {
+    struct Destructor(&'static Mutex<u64>);
+    impl Drop for Destructor {
+        fn drop(&mut self) {
+            *self.0.lock().unwrap() = 3;
+        }
+    }
+    let lock = lock_in_static!();
+    let thread = thread::spawn(|| {
+        let _last = Destructor(lock);
+        std::panic::resume_unwind(Box::new("on purpose"));
+    });
+    thread.join().unwrap_err();
+    assert_eq!(*lock.lock().unwrap(), 3);
 }
 
 #[test]
@@ -195,6 +230,20 @@ fn relocking_is_an_error_where_it_can_be_known() {
     });
     drop(held);
     assert!(LOCK.lock().is_ok());
+}
+
+#[test]
+fn a_thread_that_holds_more_than_its_list_has_room_for_keeps_the_rest() {
+    // SAFETY: statics are there for ever.
+    #[expect(unsafe_code, reason = "locks that the kernel is told of")]
+    static LOCKS: [Mutex<u64>; 20] = unsafe { [const { Mutex::in_region(0) }; 20] };
+    watch();
+    let guards = LOCKS.each_ref().map(|lock| lock.lock().unwrap());
+    for _ in 0..2 {
+        let known = LOCKS.iter().filter(|lock| matches!(lock.try_lock(), Err(LockError::Deadlock)));
+        assert_eq!(known.count(), 14);
+    }
+    drop(guards);
 }
 
 #[test]

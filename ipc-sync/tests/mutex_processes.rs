@@ -15,10 +15,9 @@ use core::time::Duration;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use ipc_core::Errno;
-use ipc_core::futex;
 use ipc_core::identity::ProcessId;
 use ipc_core::process::{Child, fork_fn};
+use ipc_core::{Errno, baton, futex};
 use ipc_sync::{LockError, Mutex};
 use ipc_testkit::cases::{self, doing};
 use ipc_testkit::shared::Shared;
@@ -30,6 +29,10 @@ fn main() -> ExitCode {
         ("killed_holder_hands_over_at_once", killed_holder_hands_over_at_once),
         ("killed_holder_hands_over_within_a_slice", killed_holder_hands_over_within_a_slice),
         ("every_try_finds_a_dead_owner", every_try_finds_a_dead_owner),
+        ("a_time_out_of_zero_finds_a_dead_owner", zero_finds_a_dead_owner),
+        ("s01_signals_do_not_hide_a_death", s01_signals_do_not_hide_a_death),
+        ("f07_threads_of_a_forked_child_have_their_own_batons", f07_threads_of_a_forked_child),
+        ("f07_forked_child_leaves_the_kernel_no_address", f07_no_address_left),
         ("k21_zombie_owner_is_dead", k21_zombie_owner_is_dead),
         ("k24_stopped_owner_is_alive", k24_stopped_owner_is_alive),
         ("k22_ended_thread_keeps_the_lock", k22_ended_thread_keeps_the_lock),
@@ -51,6 +54,11 @@ fn world() -> Shared<World> {
     // SAFETY: the mapping is kept until the case ends.
     let lock = unsafe { Mutex::in_region(0) };
     Shared::new(World { lock, stage: AtomicU32::new(0) }).expect("a mapping")
+}
+
+/// The same with a lock that the kernel is not told of.
+fn plain_world() -> Shared<World> {
+    Shared::new(World { lock: Mutex::new(0), stage: AtomicU32::new(0) }).expect("a mapping")
 }
 
 impl World {
@@ -161,8 +169,7 @@ fn killed_holder_hands_over_at_once() {
 }
 
 fn killed_holder_hands_over_within_a_slice() {
-    let world = Shared::new(World { lock: Mutex::new(0), stage: AtomicU32::new(0) });
-    let world = world.expect("a mapping");
+    let world = plain_world();
     let worst = (0..10).map(|_| hand_over(&world)).max().expect("ten times");
     println!("    from the reported death, without a baton: worst {worst:?}");
     assert!(worst < Duration::from_millis(200));
@@ -194,6 +201,71 @@ impl World {
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+fn zero_finds_a_dead_owner() {
+    let world = world();
+    kill(world.holder());
+    assert!(matches!(world.lock.lock_timeout(Duration::ZERO), Err(LockError::Recovered(_))));
+}
+
+fn s01_signals_do_not_hide_a_death() {
+    extern "C" fn nothing(_: i32) {}
+    for world in [world(), plain_world()] {
+        // Without SA_RESTART, and much more often than any slice ends.
+        cases::signals::on_signal(Signal::ALARM.as_raw(), nothing as *const () as usize, 0);
+        kill(world.holder());
+        cases::signals::interrupt_every(400);
+        let began = Instant::now();
+        let result = world.lock.lock_timeout(Duration::from_secs(5));
+        let took = began.elapsed();
+        cases::signals::interrupt_every(0);
+        assert!(matches!(result, Err(LockError::Recovered(_))), "{result:?} after {took:?}");
+        assert!(took < Duration::from_millis(200), "{took:?}");
+    }
+}
+
+/// The forking thread's record is its parent's, and free in the child; another thread there may
+/// have it before the forking thread uses it again.
+fn f07_threads_of_a_forked_child() {
+    let (first, second) = (world(), world());
+    let (first, second) = (&*first, &*second);
+    drop(first.lock.lock().expect("a free lock"));
+    for _ in 0..200 {
+        let child = || {
+            std::thread::scope(|scope| {
+                let held = scope.spawn(|| drop(second.lock.lock().expect("a free lock")));
+                for _ in 0..100 {
+                    // Deadlock would be a lie, and a crash a dangling record.
+                    drop(first.lock.lock().expect("nobody else takes it"));
+                }
+                held.join().expect("no panic");
+                drop(first.lock.lock().expect("nobody else takes it"));
+            });
+            0
+        };
+        let status = fork_fn(child).expect("fork").wait().expect("wait");
+        assert!(status.success(), "{status}");
+    }
+}
+
+fn f07_no_address_left() {
+    let world = world();
+    let addresses = {
+        let start = core::ptr::from_ref(&*world).addr();
+        start..start + size_of::<World>()
+    };
+    let held = world.lock.lock().expect("a free lock");
+    assert!(baton::is_armed_in(&addresses, ProcessId::current().expect("an identity")));
+    let look = || {
+        let me = ProcessId::current().expect("an identity");
+        i32::from(baton::is_armed_in(&addresses, me) || baton::known_to_kernel().is_some())
+    };
+    let status = fork_fn(look).expect("fork").wait().expect("wait");
+    assert!(status.success(), "the child's kernel has its parent's address");
+    assert_eq!(baton::known_to_kernel().map(|at| addresses.contains(&at)), Some(true));
+    drop(held);
+    assert_eq!(baton::known_to_kernel(), None);
 }
 
 fn k21_zombie_owner_is_dead() {

@@ -17,6 +17,20 @@ pub(super) struct RobustListHead {
     list_op_pending: AtomicPtr<c_void>,
 }
 
+impl RobustListHead {
+    /// The kernel is to wake nobody when this thread dies.
+    pub(super) fn forget(&self) {
+        self.list_op_pending.store(ptr::null_mut(), Ordering::Relaxed);
+    }
+
+    /// The address of the word that the kernel would look at.
+    pub(super) fn pending(&self) -> Option<usize> {
+        let pending = self.list_op_pending.load(Ordering::Relaxed);
+        let word = pending.wrapping_byte_offset(self.futex_offset as isize);
+        (!pending.is_null()).then(|| word.addr())
+    }
+}
+
 /// More nested locks than this, and the outer ones of a dead thread are found by slices.
 const CAPACITY: usize = 14;
 
@@ -37,22 +51,22 @@ pub(super) struct Record {
 }
 
 impl Record {
-    #[inline]
-    pub(super) fn belongs_to(&self, me: ProcessId) -> bool {
+    fn belongs_to(&self, me: ProcessId) -> bool {
         self.owner.load(Ordering::Relaxed) == me.to_bits()
     }
 
     #[inline]
-    pub(super) fn push(&self, gate: &AtomicU32) {
+    pub(super) fn push(&self, gate: &AtomicU32) -> bool {
         let mut free = 0;
         while !self.gate(free).is_null() {
             free += 1;
             if free == CAPACITY {
-                return;
+                return false;
             }
         }
         self.set(free, ptr::from_ref(gate));
         self.tell_kernel(ptr::from_ref(gate));
+        true
     }
 
     #[inline]
@@ -78,8 +92,8 @@ impl Record {
         self.tell_kernel(newest.last().unwrap_or(ptr::null()));
     }
 
-    pub(super) fn contains(&self, gate: &AtomicU32) -> bool {
-        (0..CAPACITY).any(|at| ptr::eq(self.gate(at), gate))
+    pub(super) fn count(&self, gate: &AtomicU32) -> usize {
+        (0..CAPACITY).filter(|&at| ptr::eq(self.gate(at), gate)).count()
     }
 
     #[inline]
@@ -89,7 +103,9 @@ impl Record {
 
     #[inline]
     fn set(&self, at: usize, gate: *const AtomicU32) {
-        self.gates[at].store(gate.cast_mut(), Ordering::Relaxed);
+        // SYNC: a gate that moves down is in its new slot before it leaves the old one (Acquire in
+        // `is_armed_in`).
+        self.gates[at].store(gate.cast_mut(), Ordering::Release);
     }
 
     /// Makes `gate` the one that the kernel wakes on this thread's death.
@@ -194,20 +210,8 @@ fn add_page() -> Option<()> {
 
 pub(super) fn is_armed_in(addresses: &Range<usize>, me: ProcessId) -> bool {
     let records = pages().flat_map(|page| &page.records).filter(|record| record.belongs_to(me));
-    let mut gates = records.flat_map(|record| &record.gates);
-    gates.any(|gate| addresses.contains(&gate.load(Ordering::Relaxed).addr()))
-}
-
-#[cfg(all(test, not(loom)))]
-impl Record {
-    /// The address that the kernel would wake now.
-    pub(super) fn pending(&self) -> *const AtomicU32 {
-        // SAFETY: as in `tell_kernel`.
-        let head = unsafe { &*self.head.load(Ordering::Relaxed) };
-        let pending = head.list_op_pending.load(Ordering::Relaxed);
-        if pending.is_null() {
-            return ptr::null();
-        }
-        pending.wrapping_byte_offset(head.futex_offset as isize).cast_const().cast()
-    }
+    // From the last slot to the first, against the direction in which gates move.
+    // SYNC: a gate that moves down (Release in `Record::set`).
+    let mut gates = records.flat_map(|record| record.gates.iter().rev());
+    gates.any(|gate| addresses.contains(&gate.load(Ordering::Acquire).addr()))
 }

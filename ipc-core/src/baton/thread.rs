@@ -10,57 +10,80 @@ use core::ptr;
 use std::thread_local;
 
 use super::record::{Record, RobustListHead, take};
-use crate::identity::ProcessId;
+use crate::identity::{Identity, ProcessId};
 
 thread_local! {
-    /// The calling thread's record, once it has one. It has no destructor, so reading it costs one load.
-    static RECORD: Cell<Option<&'static Record>> = const { Cell::new(None) };
+    /// What the calling thread has found out about itself. No destructor: reading it is two loads.
+    static RECORD: Cell<Option<Attached>> = const { Cell::new(None) };
     /// Gives the record back when the thread ends.
     static AT_THREAD_END: Detach = const { Detach };
+}
+
+/// A thread's record, or that it can have none, and the process in which that is so. In a forked
+/// child this is still its parent's, whose records others may have by now.
+#[derive(Clone, Copy)]
+struct Attached {
+    process: ProcessId,
+    record: Option<&'static Record>,
 }
 
 struct Detach;
 
 impl Drop for Detach {
     fn drop(&mut self) {
-        detach();
-    }
-}
-
-/// Calls `f` with the thread's record; attaches one first if it has none in this process.
-#[inline]
-pub(super) fn with_record(me: ProcessId, f: impl FnOnce(&Record)) {
-    match RECORD.get() {
-        Some(record) if record.belongs_to(me) => f(record),
-        _ => {
-            if let Some(record) = attach(me) {
-                f(record);
-            }
+        if let (Some(attached), Some(me)) = (RECORD.take(), Identity::known())
+            && attached.process == me.id
+            && let Some(record) = attached.record
+        {
+            record.release();
         }
     }
 }
 
+/// Calls `f` with the thread's record; attaches one first if it has not tried in this process.
 #[inline]
-pub(super) fn with_record_if_any<R>(f: impl FnOnce(&Record) -> R) -> Option<R> {
-    RECORD.get().map(f)
+pub(super) fn with_record(me: ProcessId, f: impl FnOnce(&Record) -> bool) -> bool {
+    let record = match RECORD.get() {
+        Some(attached) if attached.process == me => attached.record,
+        _ => attach(me),
+    };
+    record.is_some_and(f)
+}
+
+/// Calls `f` with the record that the thread has in this process, if any.
+#[inline]
+pub(super) fn with_record_if_any<R>(me: ProcessId, f: impl FnOnce(&Record) -> R) -> Option<R> {
+    RECORD.get().filter(|attached| attached.process == me)?.record.map(f)
 }
 
 #[cold]
 fn attach(me: ProcessId) -> Option<&'static Record> {
-    // In a forked child the old record is its parent's; it is free to be claimed here by id.
-    RECORD.set(None);
     // A thread that is already running its destructors would never give a record back.
-    AT_THREAD_END.try_with(|_| ()).ok()?;
-    let record = take(me, robust_list_head()?)?;
-    RECORD.set(Some(record));
-    Some(record)
+    let record = AT_THREAD_END
+        .try_with(|_| ())
+        .ok()
+        .and_then(|()| robust_list_head())
+        .and_then(|head| take(me, head));
+    RECORD.set(Some(Attached { process: me, record }));
+    record
 }
 
-/// Gives the calling thread's record back, if it has one.
-pub(super) fn detach() {
-    if let Some(record) = RECORD.take() {
-        record.release();
+/// In a forked child: takes back what the kernel was told by the thread that this one is a copy of.
+pub(super) fn forget_after_fork(me: Option<ProcessId>) {
+    let Some(attached) = RECORD.get() else { return };
+    if Some(attached.process) == me {
+        return;
     }
+    RECORD.set(None);
+    if let Some(head) = robust_list_head() {
+        // SAFETY: the head is this thread's own.
+        unsafe { &*head }.forget();
+    }
+}
+
+pub(super) fn known_to_kernel() -> Option<usize> {
+    // SAFETY: the head is this thread's own.
+    robust_list_head().and_then(|head| unsafe { &*head }.pending())
 }
 
 /// The list head that the C library registered for this thread, if it did and if it is usable.
@@ -83,7 +106,7 @@ fn robust_list_head() -> Option<*mut RobustListHead> {
 mod tests {
     extern crate alloc;
 
-    use super::super::{arm, disarm, is_armed, is_armed_in};
+    use super::super::{arm, armed_times, disarm, is_armed_in};
     use super::*;
     use core::sync::atomic::AtomicU32;
 
@@ -93,11 +116,15 @@ mod tests {
 
     fn hold(gate: &'static AtomicU32) {
         // SAFETY: leaked memory stays, and the gates stay 0.
-        unsafe { arm(gate, ProcessId::current().unwrap()) };
+        unsafe { arm(gate, me()) };
+    }
+
+    fn me() -> ProcessId {
+        ProcessId::current().unwrap()
     }
 
     fn pending() -> *const AtomicU32 {
-        RECORD.get().unwrap().pending()
+        known_to_kernel().map_or(ptr::null(), ptr::without_provenance)
     }
 
     #[test]
@@ -105,11 +132,11 @@ mod tests {
         let gates = gates();
         gates[..3].iter().for_each(hold);
         assert_eq!(pending(), &raw const gates[2]);
-        disarm(&gates[1]);
+        disarm(&gates[1], me());
         assert_eq!(pending(), &raw const gates[2]);
-        disarm(&gates[2]);
+        disarm(&gates[2], me());
         assert_eq!(pending(), &raw const gates[0]);
-        disarm(&gates[0]);
+        disarm(&gates[0], me());
         assert!(pending().is_null());
     }
 
@@ -118,29 +145,29 @@ mod tests {
         let gates = gates();
         hold(&gates[0]);
         hold(&gates[0]);
-        disarm(&gates[0]);
-        assert!(is_armed(&gates[0]));
-        disarm(&gates[0]);
-        assert!(!is_armed(&gates[0]));
+        disarm(&gates[0], me());
+        assert!(armed_times(&gates[0], me()) > 0);
+        disarm(&gates[0], me());
+        assert_eq!(armed_times(&gates[0], me()), 0);
     }
 
     #[test]
     fn a_full_list_arms_nothing_and_recovers() {
         let gates = gates();
         gates.iter().for_each(hold);
-        assert!(!is_armed(&gates[19]));
-        gates.iter().for_each(disarm);
-        assert!(pending().is_null() && !gates.iter().any(is_armed));
+        assert!(armed_times(&gates[19], me()) == 0);
+        gates.iter().for_each(|gate| disarm(gate, me()));
+        assert!(pending().is_null() && gates.iter().all(|gate| armed_times(gate, me()) == 0));
     }
 
     #[test]
     fn disarming_what_is_not_armed_changes_nothing() {
         let gates = gates();
-        disarm(&gates[0]);
+        disarm(&gates[0], me());
         hold(&gates[1]);
-        disarm(&gates[0]);
+        disarm(&gates[0], me());
         assert_eq!(pending(), &raw const gates[1]);
-        disarm(&gates[1]);
+        disarm(&gates[1], me());
     }
 
     #[test]

@@ -108,6 +108,11 @@ fn find_out() -> Result<Identity, NoIdentity> {
     page.domain.store(domain.to_bits(), Ordering::Relaxed);
     // SYNC: identity known (Acquire in `Identity::current`).
     page.id.store(id.to_bits(), Ordering::Release);
+    if getpid() != id.pid() {
+        // A signal handler forked in the middle of this, and we are the child: that was the parent's.
+        page.id.store(0, Ordering::Release);
+        return find_out();
+    }
     Ok(Identity { id, domain })
 }
 

@@ -2,8 +2,8 @@
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, Mode, OFlags, fstat, fstatfs, openat};
-use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
+use rustix::fs::{CWD, Mode, OFlags, fstat, fstatfs, openat, readlinkat_raw};
+use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open, test_kill_process};
 
 use super::{Incarnation, ProcessId};
 use crate::Errno;
@@ -116,6 +116,37 @@ fn start_time(pid: Pid) -> Option<Incarnation> {
     stat(pid).map(|stat| Incarnation::Ticks(stat.start))
 }
 
+/// Whether `/proc` shows this process's own pid namespace, and times that every process sees alike.
+///
+/// It may be mounted for an outer pid namespace, in which our numbers are strangers', and a time
+/// namespace moves the start times that its members read. In either case nothing can be concluded.
+fn proc_is_ours() -> bool {
+    let mut buffer = [0; 16];
+    let length = readlinkat_raw(CWD, c"/proc/self", &mut buffer);
+    let itself = length.ok().and_then(|length| number(&buffer[..length]));
+    if itself != u64::try_from(getpid().as_raw_nonzero().get()).ok() {
+        return false;
+    }
+    let mut text = [0; 256];
+    match read_file(c"/proc/self/timens_offsets", &mut text) {
+        // Lines of a clock's name, seconds and nanoseconds.
+        Ok(text) => {
+            let mut fields =
+                text.split(|byte| byte.is_ascii_whitespace()).filter(|f| !f.is_empty());
+            fields.all(|field| !field[0].is_ascii_digit() && field[0] != b'-' || field == b"0")
+        }
+        // A kernel without time namespaces.
+        Err(Errno::NOENT) => true,
+        Err(_) => false,
+    }
+}
+
+fn read_file<'a>(path: &core::ffi::CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+    let file = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let length = rustix::io::read(&file, &mut *buffer)?;
+    Ok(&buffer[..length])
+}
+
 /// The three fields of `/proc/PID/stat` that matter here.
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
@@ -144,6 +175,9 @@ impl Stat {
 }
 
 fn stat(pid: Pid) -> Option<Stat> {
+    if !proc_is_ours() {
+        return None;
+    }
     let mut path = *b"/proc/\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     let (mut at, mut digits) = (b"/proc/".len(), [0; 10]);
     let pid = pid.as_raw_nonzero().get().unsigned_abs();
@@ -152,12 +186,10 @@ fn stat(pid: Pid) -> Option<Stat> {
         at += part.len();
     }
     let path = core::ffi::CStr::from_bytes_until_nul(&path).ok()?;
-    let file = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     // The line is below 400 bytes: 52 numbers and a name of at most 64 characters. /proc gives it
     // whole to a read that is large enough.
     let mut line = [0; 1024];
-    let length = rustix::io::read(&file, &mut line).ok()?;
-    Stat::parse(&line[..length])
+    Stat::parse(read_file(path, &mut line).ok()?)
 }
 
 fn decimal(mut number: u32, digits: &mut [u8; 10]) -> &[u8] {
@@ -179,7 +211,6 @@ fn number(digits: &[u8]) -> Option<u64> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use rustix::process::getpid;
 
     #[test]
     fn a_name_may_hold_parentheses_and_blanks() {

@@ -18,7 +18,8 @@
 //! The inode needs no `/proc`, is the same in every pid and time namespace, and is never given
 //! twice. The start time has a resolution of 10 ms: a process that gets the pid of one which
 //! started in the same tick is taken for it. That risk is stated, not hidden; it does not exist on
-//! Linux 6.9 and later.
+//! Linux 6.9 and later. Where `/proc` belongs to another pid namespace, or the process to a time
+//! namespace with an offset, start times say nothing and are not used.
 //!
 //! [`Liveness`] is a fact from the kernel, asked for through a pidfd. It is never a heartbeat or a
 //! time-out: a process that is stopped for an hour is alive. What cannot be known is

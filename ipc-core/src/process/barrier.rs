@@ -8,12 +8,12 @@
 //! * a socket pair. The parent's byte means *go*. A parent that cannot have the pidfd shuts the pair
 //!   down instead, which reaches the child even if another thread's fork holds a copy of the
 //!   parent's end. That the byte was taken shows that the child was alive *after* its pidfd was
-//!   opened, hence that the pidfd is the child's.
+//!   opened, hence that the pidfd is the child's (unless another thread's fork keeps a copy of the child's end open).
 //! * a pidfd of the parent, because the end of file of the socket is not enough: it would not come
 //!   while another thread's fork holds a copy of the parent's end.
 //!
-//! What remains: a child that is killed inside the barrier, and whose process id another thread's
-//! fork of this process receives within these microseconds, cannot be told from that other child.
+//! What remains: a child that is killed inside the barrier while another thread's fork of this process holds a copy of
+//! its end, and whose process id is given anew within these microseconds, cannot be told from who has it then.
 
 use core::time::Duration;
 

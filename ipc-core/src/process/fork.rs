@@ -11,7 +11,7 @@ use rustix::process::Pid;
 
 use super::Child;
 use super::barrier::Barrier;
-use crate::{Errno, Result};
+use crate::{Errno, Result, baton};
 
 /// The exit code of a child whose `fork` failed in the parent, or whose parent died first. Nobody
 /// sees it but the process that inherits the orphan.
@@ -99,7 +99,11 @@ pub unsafe fn fork() -> Result<Fork> {
     if raw < 0 {
         return Err(last_errno());
     }
-    match Pid::from_raw(raw) {
+    let child = Pid::from_raw(raw);
+    if child.is_none() {
+        baton::forget_after_fork();
+    }
+    match child {
         Some(pid) => Ok(Fork::Parent(Child::new(pid, barrier.release(pid)?))),
         None if barrier.wait() => Ok(Fork::Child),
         None => exit_now(NEVER_STARTED),

@@ -96,25 +96,25 @@ impl Gate {
         }
     }
 
-    /// Has the kernel wake one sleeper if this thread dies.
+    /// Has the kernel wake one sleeper if this thread dies. `false`: nothing was armed.
     ///
     /// # Safety
     ///
     /// The gate lies in memory that stays mapped, or reserved, until [`disarm`](Self::disarm).
     #[inline]
     #[expect(unsafe_code, reason = "hands the caller's promise on")]
-    pub(crate) unsafe fn arm(&self, me: ProcessId) {
+    pub(crate) unsafe fn arm(&self, me: ProcessId) -> bool {
         // SAFETY: the caller's promise; the low 30 bits of a gate are never anything but 0.
-        unsafe { baton::arm(&self.0, me) };
+        unsafe { baton::arm(&self.0, me) }
     }
 
     #[inline]
-    pub(crate) fn disarm(&self) {
-        baton::disarm(&self.0);
+    pub(crate) fn disarm(&self, me: ProcessId) {
+        baton::disarm(&self.0, me);
     }
 
-    /// Whether this thread has armed the gate.
-    pub(crate) fn is_armed(&self) -> bool {
-        baton::is_armed(&self.0)
+    /// How often this thread has armed the gate.
+    pub(crate) fn armed_times(&self, me: ProcessId) -> usize {
+        baton::armed_times(&self.0, me)
     }
 }

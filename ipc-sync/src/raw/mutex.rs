@@ -49,10 +49,10 @@ use ipc_core::Errno;
 use ipc_core::clock::Deadline;
 use ipc_core::identity::{DomainCell, Identity, Liveness, NoIdentity, ProcessId};
 use ipc_core::primitive::futex::{Entry, Wake};
-use ipc_core::primitive::{AtomicU64, Ordering, identity};
+use ipc_core::primitive::{AtomicU64, Ordering, has_passed, identity};
 
 use super::gate::Gate;
-use super::patience::{Slices, spin_until};
+use super::patience::{Looks, spin_until};
 
 /// Nobody holds the lock. Zeroed memory is a free lock.
 const FREE: u64 = 0;
@@ -85,8 +85,8 @@ pub(crate) enum Found {
 pub(crate) enum Missed {
     /// This process has never asked who it is, or has never been at this lock.
     Untried,
-    /// The owner word was this and not free.
-    Saw(u64),
+    /// The owner word was this and not free. Whether the gate was armed.
+    Saw { word: u64, armed: bool },
 }
 
 /// Why the lock was not claimed.
@@ -113,6 +113,23 @@ pub(crate) enum Until {
     Now,
     Deadline(Deadline),
     Forever,
+}
+
+impl Until {
+    fn has_passed(self) -> bool {
+        match self {
+            Self::Now => true,
+            Self::Deadline(deadline) => has_passed(deadline),
+            Self::Forever => false,
+        }
+    }
+
+    fn deadline(self) -> Option<Deadline> {
+        match self {
+            Self::Deadline(deadline) => Some(deadline),
+            Self::Now | Self::Forever => None,
+        }
+    }
 }
 
 /// What an owner word says.
@@ -148,32 +165,37 @@ impl RawMutex {
     pub(crate) fn lock_uncontended(&self) -> Result<(), Missed> {
         let me = identity::known().ok_or(Missed::Untried)?;
         let admission = self.domain.admitted(me.domain).ok_or(Missed::Untried)?;
-        self.arm(admission.is_resident(), me);
-        self.claim(FREE, me.id.to_bits()).map_err(Missed::Saw)
+        let armed = self.arm(admission.is_resident(), me);
+        self.claim(FREE, me.id.to_bits()).map_err(|word| Missed::Saw { word, armed })
     }
 
     /// Goes on where [`lock_uncontended`](Self::lock_uncontended) `missed` the lock.
     #[cold]
     pub(crate) fn lock_contended(&self, missed: Missed, until: Until) -> Result<Found, Refused> {
         let me = identity::current()?;
-        let seen = match missed {
-            // The gate has been armed.
-            Missed::Saw(word) => word,
+        let (word, armed) = match missed {
+            Missed::Saw { word, armed } => (word, armed),
             Missed::Untried => {
-                self.arm(self.domain.admit(me.domain).is_resident(), me);
-                self.owner.load(Ordering::Acquire)
+                let armed = self.arm(self.domain.admit(me.domain).is_resident(), me);
+                (self.owner.load(Ordering::Acquire), armed)
             }
         };
-        let result = self.claim_or_wait(me, seen, until);
-        if result.is_err() {
-            self.disarm();
+        let result = self.claim_or_wait(me, word, armed, until);
+        if result.is_err() && armed {
+            self.gate.disarm(me.id);
         }
         result
     }
 
-    fn claim_or_wait(&self, me: Identity, mut seen: u64, until: Until) -> Result<Found, Refused> {
-        let mut slices = Slices::new();
-        let mut must_look = matches!(until, Until::Now);
+    fn claim_or_wait(
+        &self,
+        me: Identity,
+        mut seen: u64,
+        armed: bool,
+        until: Until,
+    ) -> Result<Found, Refused> {
+        let mut looks = Looks::new();
+        let mut must_look = false;
         loop {
             let owner = match state(seen) {
                 State::Free => match self.claim(seen, me.id.to_bits() | (seen & INCONSISTENT)) {
@@ -187,10 +209,13 @@ impl RawMutex {
                 State::Unrecoverable => return Err(Refused::Unrecoverable),
                 State::Corrupt => return Err(Refused::Corrupt),
             };
-            if owner == me.id && self.is_held_by_this_thread(me) {
+            // This attempt has armed the gate once at most; more means that the thread holds the lock.
+            if owner == me.id && self.gate.armed_times(me.id) > usize::from(armed) {
                 return Err(Refused::Deadlock);
             }
-            if core::mem::take(&mut must_look) && self.is_dead(owner, me) {
+            // Nobody gives up on a dead owner without having looked.
+            let expired = until.has_passed();
+            if (must_look || expired || looks.is_due()) && self.is_dead(owner, me) {
                 match self.claim(seen, me.id.to_bits() | INCONSISTENT) {
                     Ok(()) => return Ok(Found::Inconsistent),
                     Err(word) => {
@@ -199,31 +224,34 @@ impl RawMutex {
                     }
                 }
             }
-            let deadline = match until {
-                Until::Now => return Err(Refused::WouldBlock),
-                Until::Deadline(deadline) if deadline.has_passed() => {
-                    // A wake-up that was meant for whoever sleeps longest may have come to us.
-                    self.gate.wake_one();
-                    return Err(Refused::TimedOut);
-                }
-                Until::Deadline(deadline) => Some(deadline),
-                Until::Forever => None,
-            };
+            if expired {
+                return Err(self.give_up(until));
+            }
+            must_look = false;
             if !spin_until(|| self.owner.load(Ordering::Relaxed) != seen) {
                 let state = Entry::low_half(&self.owner, seen);
-                match self.gate.park(state, Some(owner), slices.end(deadline)) {
-                    Ok(Wake::Woken) => slices.shorten(),
+                let slice = looks.sleep_until(until.deadline());
+                match self.gate.park(state, Some(owner), slice) {
+                    Ok(Wake::Woken) => looks.hasten(),
                     Ok(Wake::Changed | Wake::Interrupted) => {}
-                    Ok(Wake::TimedOut) => {
-                        slices.lengthen();
-                        must_look = true;
-                    }
+                    Ok(Wake::TimedOut) => must_look = true,
                     Err(errno) => return Err(Refused::Os(errno)),
                 }
             }
             // Acquire: the owner's admission to the domain comes with its claim.
             seen = self.owner.load(Ordering::Acquire);
         }
+    }
+
+    /// The time is over. A wake-up that was meant for whoever sleeps longest may have come to this
+    /// thread in the last moment: it goes on to the next.
+    #[cold]
+    fn give_up(&self, until: Until) -> Refused {
+        if until.deadline().is_none() {
+            return Refused::WouldBlock;
+        }
+        self.gate.wake_one();
+        Refused::TimedOut
     }
 
     #[inline]
@@ -239,16 +267,6 @@ impl RawMutex {
         owner != me.id
             && self.domain.judges(me.domain)
             && identity::liveness(owner) == Liveness::Dead
-    }
-
-    /// Whether this very thread holds the lock, where that can be known.
-    fn is_held_by_this_thread(&self, me: Identity) -> bool {
-        let resident = self.domain.is_resident();
-        // Armed once by this attempt, and once more by an earlier one that succeeded.
-        self.disarm();
-        let held = resident && self.gate.is_armed();
-        self.arm(resident, me);
-        held
     }
 
     /// Releases the lock, which this process holds as `held`, and leaves it as `left`.
@@ -274,7 +292,7 @@ impl RawMutex {
         if released {
             self.gate.wake_one();
         }
-        self.disarm();
+        self.disarm(me);
         released
     }
 
@@ -289,7 +307,7 @@ impl RawMutex {
         let Ok(me) = identity::current() else { return false };
         let poisoned = self.replace(me.id.to_bits() | INCONSISTENT, UNRECOVERABLE);
         self.gate.wake_all();
-        self.disarm();
+        self.disarm(me);
         poisoned
     }
 
@@ -325,17 +343,15 @@ impl RawMutex {
 
     #[inline]
     #[expect(unsafe_code, reason = "the promise was made to the constructor")]
-    fn arm(&self, resident: bool, me: Identity) {
-        if resident {
-            // SAFETY: whoever made the lock resident promised that its mapping stays while the gate is armed.
-            unsafe { self.gate.arm(me.id) };
-        }
+    fn arm(&self, resident: bool, me: Identity) -> bool {
+        // SAFETY: whoever made the lock resident promised that its memory stays while the gate is armed.
+        resident && unsafe { self.gate.arm(me.id) }
     }
 
     #[inline]
-    fn disarm(&self) {
+    fn disarm(&self, me: Identity) {
         if self.domain.is_resident() {
-            self.gate.disarm();
+            self.gate.disarm(me.id);
         }
     }
 }

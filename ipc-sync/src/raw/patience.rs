@@ -6,41 +6,49 @@ use core::time::Duration;
 use ipc_core::clock::Deadline;
 use ipc_core::primitive::spin_loop;
 
-/// The slices of one wait: short at first, then longer.
+/// When one wait looks whether the owner of the lock still lives.
 ///
-/// A sleeper looks at the end of each slice whether the owner still lives. So a slice bounds
-/// how long a wake-up that died with its sender can be missed, and 64 ms is that bound.
+/// The moment is absolute: whatever ends a sleep early, be it a signal, a change of the word or a
+/// wake-up for nothing, never puts the look off. So 64 ms bound how long a wake-up that
+/// died with its sender can be missed.
 #[derive(Debug)]
-pub(crate) struct Slices {
-    next: Duration,
+pub(crate) struct Looks {
+    next: Deadline,
+    slice: Duration,
 }
 
-impl Slices {
+impl Looks {
     /// Longer than a tick of the kernel's clock: for a shorter one it programs the timer anew, which
     /// made a hand-over on one processor 1.9 times as dear as that of a bare futex, not 1.2.
     const FIRST: Duration = Duration::from_millis(5);
     const AFTER_WAKE: Duration = Duration::from_micros(500);
     const LONGEST: Duration = Duration::from_millis(64);
 
-    pub(crate) const fn new() -> Self {
-        Self { next: Self::FIRST }
+    pub(crate) fn new() -> Self {
+        Self { next: Deadline::after(Self::FIRST), slice: Self::FIRST }
     }
 
-    /// The end of a slice that begins now, at most `until`.
-    pub(crate) fn end(&self, until: Option<Deadline>) -> Deadline {
-        let slice = Deadline::after(self.next);
-        until.map_or(slice, |until| until.min(slice))
+    /// Until when to sleep: the next look, or `until` if that is sooner.
+    pub(crate) fn sleep_until(&self, until: Option<Deadline>) -> Deadline {
+        until.map_or(self.next, |until| until.min(self.next))
     }
 
-    /// A slice ended and nothing had happened.
-    pub(crate) fn lengthen(&mut self) {
-        self.next = (self.next * 2).min(Self::LONGEST);
+    /// Whether it is time to look; if so, the next look is twice as far away as this one was.
+    ///
+    /// In the model a sleep that ended by itself says so; there is no other time.
+    pub(crate) fn is_due(&mut self) -> bool {
+        let due = !cfg!(loom) && self.next.has_passed();
+        if due {
+            self.slice = (self.slice * 2).min(Self::LONGEST);
+            self.next = Deadline::after(self.slice);
+        }
+        due
     }
 
     /// A wake-up came that brought nothing. It may have been the kernel's, for a death that is
-    /// not visible yet: look again soon.
-    pub(crate) fn shorten(&mut self) {
-        self.next = Self::AFTER_WAKE;
+    /// not visible yet: look soon.
+    pub(crate) fn hasten(&mut self) {
+        self.next = self.next.min(Deadline::after(Self::AFTER_WAKE));
     }
 }
 
@@ -111,20 +119,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slices_double_up_to_a_bound() {
-        let mut slices = Slices::new();
+    fn looks_become_rarer_up_to_a_bound() {
+        let mut looks = Looks::new();
         for _ in 0..10 {
-            slices.lengthen();
+            assert!(!looks.is_due());
+            looks.next = Deadline::now();
+            assert!(looks.is_due());
         }
-        assert_eq!(slices.next, Slices::LONGEST);
-        slices.shorten();
-        assert_eq!(slices.next, Slices::AFTER_WAKE);
+        assert_eq!(looks.slice, Looks::LONGEST);
     }
 
     #[test]
-    fn no_slice_is_longer_than_the_time_out() {
+    fn a_wake_brings_the_next_look_nearer_and_never_puts_it_off() {
+        let mut looks = Looks::new();
+        let first = looks.next;
+        looks.hasten();
+        let hastened = looks.next;
+        assert!(hastened < first);
+        looks.hasten();
+        assert_eq!(looks.next, hastened);
+    }
+
+    #[test]
+    fn no_sleep_is_longer_than_the_time_out() {
         let soon = Deadline::after(Duration::from_micros(10));
-        assert_eq!(Slices::new().end(Some(soon)), soon);
+        assert_eq!(Looks::new().sleep_until(Some(soon)), soon);
     }
 
     #[test]

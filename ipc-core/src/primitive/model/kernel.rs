@@ -39,11 +39,13 @@ pub enum Fault {
     ClearWithoutWakeAll,
     /// The compare-exchange that releases a word does not compare.
     ReleaseBySwap,
+    /// A thread whose time is over keeps the wake-up that came at the same moment to itself.
+    WakeNotPassedOn,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::NoBaton,
         Self::BatonDroppedAfterAcquire,
         Self::GateOnlySleep,
@@ -51,6 +53,7 @@ impl Fault {
         Self::NoFence,
         Self::ClearWithoutWakeAll,
         Self::ReleaseBySwap,
+        Self::WakeNotPassedOn,
     ];
 }
 
@@ -83,7 +86,18 @@ struct Thread {
     me: Identity,
     steps: Cell<usize>,
     killed: Cell<bool>,
+    /// Its time will be over at the moment at which it is woken, or is.
+    time: Cell<Time>,
     armed: RefCell<Vec<*const AtomicU32>>,
+}
+
+/// How long a thread's deadline is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Time {
+    /// As the real clock says; deadlines of a scenario are long past or for ever.
+    Real,
+    UntilWoken,
+    Over,
 }
 
 /// What unwinds a killed process.
@@ -197,6 +211,7 @@ pub(super) fn enter(index: usize, process: usize, domain: u32) -> Running {
         me,
         steps: Cell::new(0),
         killed: Cell::new(false),
+        time: Cell::new(Time::Real),
         armed: RefCell::default(),
     };
     Running(THREAD.with(|slot| slot.replace(Some(Rc::new(thread)))))
@@ -312,6 +327,9 @@ pub fn sleep(entries: &[Entry<'_>], watched: Option<ProcessId>, _slice: Deadline
     }
     drop(queue);
     trace(|| "awake".into());
+    if thread.time.get() == Time::UntilWoken {
+        thread.time.set(Time::Over);
+    }
     // A woken thread can be killed before it runs.
     step();
     Ok(Wake::Woken)
@@ -340,8 +358,20 @@ impl Kernel {
     }
 }
 
+pub fn has_passed(deadline: Deadline) -> bool {
+    thread().is_some_and(|thread| thread.time.get() == Time::Over) || deadline.has_passed()
+}
+
+/// From now on the running thread's time is over as soon as it is woken from a sleep.
+pub(super) fn expire_when_woken() {
+    this_thread().time.set(Time::UntilWoken);
+}
+
 pub fn wake(word: &AtomicU32, count: u32) -> usize {
     step();
+    if has_fault(Fault::WakeNotPassedOn) && this_thread().time.get() == Time::Over {
+        return 1;
+    }
     if has_fault(Fault::FlagClearedOnWake) {
         word.fetch_or(1 << 31, Ordering::Relaxed);
     }
@@ -364,14 +394,15 @@ pub fn set_top_bit_and_wake_all(word: &AtomicU32) -> usize {
 /// # Safety
 ///
 /// As there; the scenario owns the gate.
-pub unsafe fn arm(gate: &AtomicU32, _me: ProcessId) {
+pub unsafe fn arm(gate: &AtomicU32, _me: ProcessId) -> bool {
     step();
     if !has_fault(Fault::NoBaton) {
         this_thread().armed.borrow_mut().push(gate);
     }
+    true
 }
 
-pub fn disarm(gate: &AtomicU32) {
+pub fn disarm(gate: &AtomicU32, _me: ProcessId) {
     step();
     let thread = this_thread();
     let mut armed = thread.armed.borrow_mut();
@@ -380,8 +411,8 @@ pub fn disarm(gate: &AtomicU32) {
     }
 }
 
-pub fn is_armed(gate: &AtomicU32) -> bool {
-    this_thread().armed.borrow().iter().any(|&armed| core::ptr::eq(armed, gate))
+pub fn armed_times(gate: &AtomicU32, _me: ProcessId) -> usize {
+    this_thread().armed.borrow().iter().filter(|&&armed| core::ptr::eq(armed, gate)).count()
 }
 
 /// The scenario holds what it wanted: the point at which [`Fault::BatonDroppedAfterAcquire`] acts.

@@ -31,7 +31,7 @@ pub use atomic::{AtomicU32, AtomicU64, fence, fence_after_rmw};
 pub use core::sync::atomic::Ordering;
 pub use loom::cell::UnsafeCell;
 
-pub use kernel::{killed, step as kill_point};
+pub use kernel::{has_passed, killed, step as kill_point};
 
 /// A thread that spins waits for another: it must let that one run.
 pub fn spin_loop() {
@@ -53,5 +53,5 @@ pub mod identity {
 }
 
 pub mod baton {
-    pub use super::kernel::{arm, disarm, is_armed};
+    pub use super::kernel::{arm, armed_times, disarm};
 }

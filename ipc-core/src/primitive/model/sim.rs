@@ -127,6 +127,12 @@ pub fn acquired() {
     kernel::acquired();
 }
 
+/// The current process's deadline, whatever it is, will have passed when it is woken from its first
+/// sleep: the wake-up came in the last moment, and what it does with that is the question.
+pub fn expire_when_woken() {
+    kernel::expire_when_woken();
+}
+
 /// One scenario and how far it is explored.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
