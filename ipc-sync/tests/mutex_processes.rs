@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         ("killed_holder_hands_over_within_a_slice", killed_holder_hands_over_within_a_slice),
         ("every_try_finds_a_dead_owner", every_try_finds_a_dead_owner),
         ("a_time_out_of_zero_finds_a_dead_owner", zero_finds_a_dead_owner),
+        ("waiting_costs_no_processor_time", waiting_costs_no_processor_time),
         ("s01_signals_do_not_hide_a_death", s01_signals_do_not_hide_a_death),
         ("f07_threads_of_a_forked_child_have_their_own_batons", f07_threads_of_a_forked_child),
         ("f07_forked_child_leaves_the_kernel_no_address", f07_no_address_left),
@@ -223,6 +224,23 @@ fn s01_signals_do_not_hide_a_death() {
         assert!(matches!(result, Err(LockError::Recovered(_))), "{result:?} after {took:?}");
         assert!(took < Duration::from_millis(200), "{took:?}");
     }
+}
+
+/// A waiter that outlasts its first looks must sleep in between, not run.
+fn waiting_costs_no_processor_time() {
+    let world = world();
+    let holder = world.holder();
+    let used = || {
+        let clock = rustix::time::ClockId::ProcessCPUTime;
+        let time = rustix::time::clock_gettime(clock);
+        Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+    };
+    let before = used();
+    let timeout = Duration::from_millis(500);
+    assert!(matches!(world.lock.lock_timeout(timeout), Err(LockError::TimedOut)));
+    let used = used() - before;
+    assert!(used < timeout / 20, "{used:?} of {timeout:?}");
+    kill(holder);
 }
 
 /// The forking thread's record is its parent's, and free in the child; another thread there may

@@ -214,8 +214,8 @@ impl RawMutex {
                 return Err(Refused::Deadlock);
             }
             // Nobody gives up on a dead owner without having looked.
-            let expired = until.has_passed();
-            if (must_look || expired || looks.is_due()) && self.is_dead(owner, me) {
+            let (expired, due) = (until.has_passed(), looks.is_due());
+            if (must_look || expired || due) && self.is_dead(owner, me) {
                 match self.claim(seen, me.id.to_bits() | INCONSISTENT) {
                     Ok(()) => return Ok(Found::Inconsistent),
                     Err(word) => {

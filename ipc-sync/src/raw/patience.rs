@@ -8,12 +8,12 @@ use ipc_core::primitive::spin_loop;
 
 /// When one wait looks whether the owner of the lock still lives.
 ///
-/// The moment is absolute: whatever ends a sleep early, be it a signal, a change of the word or a
-/// wake-up for nothing, never puts the look off. So 64 ms bound how long a wake-up that
-/// died with its sender can be missed.
+/// The moment is set when the thread first sleeps after a look, and stays: whatever ends a sleep
+/// early, be it a signal, a change of the word or a wake-up for nothing, never puts the look
+/// off. So 64 ms bound how long a wake-up that died with its sender can be missed.
 #[derive(Debug)]
 pub(crate) struct Looks {
-    next: Deadline,
+    next: Option<Deadline>,
     slice: Duration,
 }
 
@@ -24,23 +24,25 @@ impl Looks {
     const AFTER_WAKE: Duration = Duration::from_micros(500);
     const LONGEST: Duration = Duration::from_millis(64);
 
-    pub(crate) fn new() -> Self {
-        Self { next: Deadline::after(Self::FIRST), slice: Self::FIRST }
+    pub(crate) const fn new() -> Self {
+        Self { next: None, slice: Self::FIRST }
     }
 
     /// Until when to sleep: the next look, or `until` if that is sooner.
-    pub(crate) fn sleep_until(&self, until: Option<Deadline>) -> Deadline {
-        until.map_or(self.next, |until| until.min(self.next))
+    pub(crate) fn sleep_until(&mut self, until: Option<Deadline>) -> Deadline {
+        let slice = self.slice;
+        let next = *self.next.get_or_insert_with(|| Deadline::after(slice));
+        until.map_or(next, |until| until.min(next))
     }
 
     /// Whether it is time to look; if so, the next look is twice as far away as this one was.
     ///
     /// In the model a sleep that ended by itself says so; there is no other time.
     pub(crate) fn is_due(&mut self) -> bool {
-        let due = !cfg!(loom) && self.next.has_passed();
+        let due = !cfg!(loom) && self.next.is_some_and(Deadline::has_passed);
         if due {
             self.slice = (self.slice * 2).min(Self::LONGEST);
-            self.next = Deadline::after(self.slice);
+            self.next = None;
         }
         due
     }
@@ -48,7 +50,8 @@ impl Looks {
     /// A wake-up came that brought nothing. It may have been the kernel's, for a death that is
     /// not visible yet: look soon.
     pub(crate) fn hasten(&mut self) {
-        self.next = self.next.min(Deadline::after(Self::AFTER_WAKE));
+        let soon = Deadline::after(Self::AFTER_WAKE);
+        self.next = Some(self.next.map_or(soon, |next| next.min(soon)));
     }
 }
 
@@ -123,7 +126,7 @@ mod tests {
         let mut looks = Looks::new();
         for _ in 0..10 {
             assert!(!looks.is_due());
-            looks.next = Deadline::now();
+            looks.next = Some(Deadline::now());
             assert!(looks.is_due());
         }
         assert_eq!(looks.slice, Looks::LONGEST);
@@ -132,12 +135,13 @@ mod tests {
     #[test]
     fn a_wake_brings_the_next_look_nearer_and_never_puts_it_off() {
         let mut looks = Looks::new();
-        let first = looks.next;
+        let first = looks.sleep_until(None);
+        assert_eq!(looks.sleep_until(None), first);
         looks.hasten();
-        let hastened = looks.next;
+        let hastened = looks.sleep_until(None);
         assert!(hastened < first);
         looks.hasten();
-        assert_eq!(looks.next, hastened);
+        assert_eq!(looks.sleep_until(None), hastened);
     }
 
     #[test]
