@@ -9,6 +9,6 @@ step format cargo fmt --all --check
 step clippy cargo clippy --workspace --all-targets --locked -- -D warnings
 step clippy-no-std cargo clippy -p ipc-core -p ipc-sync -p ipc-shm --no-default-features --locked -- -D warnings
 step clippy-loom env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
-    cargo clippy -p ipc-core -p ipc-sync -p ipc-shm --lib --test 'loom_*' --locked -- -D warnings
+    cargo clippy -p ipc-core -p ipc-sync -p ipc-shm -p ipc-pool --lib --test 'loom_*' --locked -- -D warnings
 step promises ci/promises.sh
 step docs env RUSTDOCFLAGS="-D warnings" cargo doc "${packages[@]}" --no-deps --locked

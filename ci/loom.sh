@@ -4,6 +4,6 @@
 source "$(dirname "$0")/lib.sh"
 
 export RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom
-for crate in ipc-sync ipc-shm; do
+for crate in ipc-sync ipc-shm ipc-pool; do
     step "loom $crate" cargo test -p "$crate" --profile loom --test 'loom_*' --locked -- "$@"
 done
