@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! The wrapped types are atomic integers of a fixed size: any bytes are a value, and a shared reference
-//! allows atomic writes only.
+//! The wrapped types are atomic integers of a fixed size: any bytes are a value, and a shared
+//! reference allows atomic writes only.
 #![expect(unsafe_code, reason = "statements about atomics")]
 
 use core::ops::Deref;
@@ -16,7 +16,8 @@ use ipc_core::Shareable;
 /// An atomic integer in shared memory.
 ///
 /// It is the atomic of `core`, to which it dereferences. The wrapper exists because
-/// [`Shareable`] covers all plain data, and Rust then lets no crate say it of the atomics themselves.
+/// [`Shareable`] covers all plain data, and Rust then lets no crate say it of the atomics
+/// themselves.
 ///
 /// # Examples
 ///

@@ -25,8 +25,9 @@
 //! ```
 //!
 //! All numbers have the byte order of the machine. The creator stores INITIALISING in `init`, then
-//! everything else, and READY with Release as the very last: until then nobody else maps the region. `magic`
-//! and `init` keep their offsets in every future version, so that an older program can say what it found.
+//! everything else, and READY with Release as the very last: until then nobody else maps the
+//! region. `magic` and `init` keep their offsets in every future version, so that an older program
+//! can say what it found.
 //!
 //! `init` is one of
 //!
@@ -66,23 +67,24 @@
 //! ```
 //!
 //! Messages are numbered from 1. Message `n` goes into slot `(n - 1) % capacity`, and the slot's
-//! sequence is the number of the message that was published there last, 0 if there has been none: all zeros are never a
-//! message. The producer writes slots and never reads them; the consumer reads them and never writes. `head` is the number
-//! of the last message that has been released. So at every moment
+//! sequence is the number of the message that was published there last, 0 if there has been none:
+//! all zeros are never a message. The producer writes slots and never reads them; the consumer
+//! reads them and never writes. `head` is the number of the last message that has been released. So
+//! at every moment
 //!
 //! | slot of message `n` | its payload belongs to |
 //! |---|---|
 //! | `n <= head`, or not published | the producer, once `head >= n - capacity` |
 //! | published, `n > head` | the consumer |
 //!
-//! A consumer that waits for message `n` expects the sequence `n`, or that of the lap before; any other is
-//! reported as damage. The numbers last for 2^64 messages, 500 years at 10^9 a second.
+//! A consumer that waits for message `n` expects the sequence `n`, or that of the lap before; any
+//! other is reported as damage. The numbers last for 2^64 messages, 500 years at 10^9 a second.
 //!
 //! # Safety
 //!
 //! The structures marked as plain data have no padding, which the assertions below show, and any
-//! bytes are valid values of them. [`Slot`] and [`RingHeader`] are atomics and a payload cell that their module
-//! reaches only as the slot's word allows.
+//! bytes are valid values of them. [`Slot`] and [`RingHeader`] are atomics and a payload cell that
+//! their module reaches only as sequence and head allow.
 #![expect(unsafe_code, reason = "statements about the layout of shared types")]
 
 use bytemuck::{Pod, Zeroable};
@@ -95,7 +97,8 @@ pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"ipc-shm\0");
 
 /// Changes when a program of the other version would misread the region.
 pub(crate) const MAJOR: u16 = 1;
-/// Changes when something is added that an older program must know to take part; newer programs read older regions.
+/// Changes when something is added that an older program must know to take part; newer programs
+/// read older regions.
 pub(crate) const MINOR: u16 = 0;
 
 /// What must be the same in both programs although no type says so: byte order and word size.

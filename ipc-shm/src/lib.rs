@@ -7,8 +7,8 @@
 //! | [`Atomic`], [`RawValue`], [`Mutex`](ipc_sync::Mutex) | what may lie there: atomics, plain data, locked data |
 //! | [`ring::spsc`] | a ring for one producer and one consumer |
 //!
-//! The crate is `no_std`. The feature `alloc` adds rings on the heap; `std`, on by default, lets the kernel wake the waiters
-//! of a lock whose holder died.
+//! The crate is `no_std`. The feature `alloc` adds rings on the heap; `std`, on by default, lets
+//! the kernel wake the waiters of a lock whose holder died.
 //!
 //! # Two processes
 //!
@@ -39,8 +39,8 @@
 //!
 //! # Building on it
 //!
-//! A larger structure, such as a worker pool, makes one [`Plan`] of everything that its processes share,
-//! and needs no `unsafe`:
+//! A larger structure, such as a worker pool, makes one [`Plan`] of everything that its processes
+//! share, and needs no `unsafe`:
 //!
 //! ```
 //! use core::sync::atomic::{AtomicU64, Ordering};

@@ -40,12 +40,13 @@ impl Kind {
 ///
 /// Whoever creates the region and whoever attaches to it make the same plan, by the same calls in
 /// the same order. Each call gives a [`Place`], and [`Region::get`](crate::Region::get) and
-/// [`Region::slice`](crate::Region::slice) turn places into references. The plan is also written into the region,
-/// where it is compared with the place at every access: a place of another plan, or of another type, is
-/// an error and never a reference to something else.
+/// [`Region::slice`](crate::Region::slice) turn places into references. The plan is also written
+/// into the region, where it is compared with the place at every access: a place of another plan,
+/// or of another type, is an error and never a reference to something else.
 ///
-/// Every place begins on 128 bytes of its own. Memory is zero at first, which is a valid value of every
-/// [`Shareable`] type; [`Region::planned_with`](crate::Region::planned_with) can put other values there.
+/// Every place begins on 128 bytes of its own. Memory is zero at first, which is a valid value of
+/// every [`Shareable`] type; [`Region::planned_with`](crate::Region::planned_with) can put other
+/// values there.
 ///
 /// # Examples
 ///
@@ -190,8 +191,8 @@ impl Fnv {
 
 /// Where the values of one type lie in the payload of a region.
 ///
-/// Made by [`Plan::array`], or found by [`Region::place`](crate::Region::place). A place means something only
-/// in regions of its own plan; anywhere else it is an error.
+/// Made by [`Plan::array`], or found by [`Region::place`](crate::Region::place). A place means
+/// something only in regions of its own plan; anywhere else it is an error.
 pub struct Place<T> {
     index: usize,
     offset: usize,

@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! The bytes are only ever accessed as atomic words, whose size is the alignment of the type, at most 8 bytes: no
-//! race is undefined behaviour. Any bytes are a valid value of plain data.
+//! The bytes are only ever accessed as atomic words, whose size is the alignment of the type, at
+//! most 8 bytes: no race is undefined behaviour. Any bytes are a valid value of plain data.
 #![expect(unsafe_code, reason = "accesses plain data as atomic words")]
 
 use core::cell::UnsafeCell;
@@ -16,10 +16,11 @@ use ipc_core::Shareable;
 
 /// Plain data that any process may read and write at any time.
 ///
-/// Copies go word by word, a word being as large as the alignment of `T`, at most 8 bytes. So a value
-/// of one word is never torn; a larger one may be, when one process reads while another writes. Who
-/// needs more takes turns: by a [`Mutex`](ipc_sync::Mutex) around plain data, or by an
-/// [`Atomic`](crate::Atomic) that says whose turn it is, changed with Release and read with Acquire.
+/// Copies go word by word, a word being as large as the alignment of `T`, at most 8 bytes. So a
+/// value of one word is never torn; a larger one may be, when one process reads while another
+/// writes. Who needs more takes turns: by a [`Mutex`](ipc_sync::Mutex) around plain data, or by an
+/// [`Atomic`](crate::Atomic) that says whose turn it is, changed with Release and read with
+/// Acquire.
 ///
 /// # Examples
 ///

@@ -2,9 +2,10 @@
 //!
 //! Run by `ci/loom.sh`. Without `--cfg loom` there is no model, and this program says so.
 //!
-//! What each scenario asserts, besides that loom finds no data race on a payload and no deadlock: messages come
-//! out in order, none twice, none lost but the one that a killed consumer had released, and whatever the
-//! dead leave, a new process attaches and the ring works for a whole lap.
+//! What each scenario asserts, besides that loom finds no data race on a payload and no deadlock:
+//! messages come out in order, none twice, none lost but the one that a killed consumer had
+//! released, and whatever the dead leave, a new process attaches and the ring works for a whole
+//! lap.
 //!
 //! # Safety
 //!
@@ -68,7 +69,8 @@ mod model {
     }
 
     impl Shared {
-        /// Tries `tries` times to push the next message. A message has the number of its slot, counted from the start.
+        /// Tries `tries` times to push the next message. A message has the number of its slot,
+        /// counted from the start.
         fn push(&self, producer: &mut Producer<'_, u64>, tries: usize) {
             for _ in 0..tries {
                 let next = self.pushed.load(Relaxed) as u64;
@@ -130,7 +132,8 @@ mod model {
             let pushed = self.pushed.load(Relaxed);
             let producers_killed = self.producers_killed.load(Relaxed);
             assert!(popped.windows(2).all(|pair| pair[0] <= pair[1]), "out of order: {popped:?}");
-            // A killed producer may have published without having returned, so its heir may push the same number again.
+            // A killed producer may have published without having returned, so its heir may push
+            // the same number again.
             let twice = popped.windows(2).filter(|pair| pair[0] == pair[1]).count();
             assert!(twice <= producers_killed, "{popped:?} with {producers_killed} killed");
             let last = pushed + producers_killed;

@@ -1,6 +1,7 @@
 //! The crates link and run without `std` and without an allocator.
 //!
-//! Builds the package `tests/no_std_proof` in release mode, in a target folder of its own, and runs it.
+//! Builds the package `tests/no_std_proof` in release mode, in a target folder of its own, and runs
+//! it.
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -1,11 +1,12 @@
 //! Regions: what creating one leaves behind, and what attaching refuses.
 //!
-//! Each case runs in a process of its own (see `ipc_testkit::cases`), because some lower its limits and
-//! all count its descriptors and mappings.
+//! Each case runs in a process of its own (see `ipc_testkit::cases`), because some lower its limits
+//! and all count its descriptors and mappings.
 //!
 //! # Safety
 //!
-//! A lock that is forgotten while held lies in a region. Damaged headers are written through the descriptor.
+//! A lock that is forgotten while held lies in a region. Damaged headers are written through the
+//! descriptor.
 #![expect(unsafe_code, reason = "looks at addresses that must not be used any more")]
 
 use core::mem;
@@ -318,7 +319,8 @@ fn not_ready() {
     assert_eq!(damaged(8, &[0; 8]), AttachError::NotReady { creator: None });
 }
 
-/// Whatever stands in a field of the header, attaching ends with an error of its own, or the region works.
+/// Whatever stands in a field of the header, attaching ends with an error of its own, or the region
+/// works.
 fn every_header_field() {
     let mut plan = Plan::new();
     let place = plan.array::<Atomic<AtomicU64>>(512).unwrap();

@@ -5,12 +5,29 @@ extern crate alloc;
 #[allow(unreachable_pub, reason = "shared with the fuzz target")]
 mod model;
 
+use core::time::Duration;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
 use bytemuck::Pod;
 use ipc_core::identity::ProcessId;
 use ipc_shm::ring::spsc::{Consumer, Producer, Ring};
 use ipc_shm::ring::{Peer, PopError, PushError, RingError, RoleError};
+
+/// Runs what might wait for ever; a minute is for ever here.
+fn watched<R>(what: &'static str, f: impl FnOnce() -> R) -> R {
+    let (ended, watch) = mpsc::channel::<()>();
+    let watchdog = thread::spawn(move || {
+        if watch.recv_timeout(Duration::from_secs(60)) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("FAILED: hung in {what}");
+            std::process::abort();
+        }
+    });
+    let result = f();
+    drop(ended);
+    watchdog.join().unwrap();
+    result
+}
 
 fn ends<T: Pod + Send>(capacity: usize) -> (Producer<'static, T>, Consumer<'static, T>) {
     let ring = Ring::create(capacity).unwrap();
@@ -170,32 +187,36 @@ fn very_old_rings() {
 
 #[test]
 fn threads() {
-    let count: u64 = if cfg!(miri) { 50 } else { 200_000 };
     for capacity in [1, 2, 64] {
-        let ring = Ring::<[u64; 7]>::boxed(capacity).unwrap();
-        let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
-        let receiver = thread::spawn(move || {
-            let mut expected = 0;
-            loop {
-                match consumer.pop() {
-                    Ok(message) => {
-                        assert_eq!(message, [expected; 7]);
-                        expected += 1;
-                    }
-                    Err(PopError::Empty) => thread::yield_now(),
-                    Err(PopError::Disconnected) => return expected,
-                    Err(PopError::Corrupt) => panic!("corrupt"),
+        watched("threads", || stream(capacity, if cfg!(miri) { 50 } else { 200_000 }));
+    }
+}
+
+/// One thread sends `count` messages to another.
+fn stream(capacity: usize, count: u64) {
+    let ring = Ring::<[u64; 7]>::boxed(capacity).unwrap();
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let receiver = thread::spawn(move || {
+        let mut expected = 0;
+        loop {
+            match consumer.pop() {
+                Ok(message) => {
+                    assert_eq!(message, [expected; 7]);
+                    expected += 1;
                 }
-            }
-        });
-        for number in 0..count {
-            while producer.push([number; 7]).is_err() {
-                thread::yield_now();
+                Err(PopError::Empty) => thread::yield_now(),
+                Err(PopError::Disconnected) => return expected,
+                Err(PopError::Corrupt) => panic!("corrupt"),
             }
         }
-        drop(producer);
-        assert_eq!(receiver.join().unwrap(), count);
+    });
+    for number in 0..count {
+        while producer.push([number; 7]).is_err() {
+            thread::yield_now();
+        }
     }
+    drop(producer);
+    assert_eq!(receiver.join().unwrap(), count);
 }
 
 /// The words of a ring in its region: the roles, the head, and each slot's sequence.
@@ -283,7 +304,8 @@ mod damage {
     }
 }
 
-/// Random operations, compared with a queue that cannot fail: fixed seeds, and what fuzzing has found.
+/// Random operations, compared with a queue that cannot fail: fixed seeds, and what fuzzing has
+/// found.
 mod against_a_model {
     use super::model;
 
@@ -300,7 +322,8 @@ mod against_a_model {
                     (random >> 32) as u8
                 })
                 .collect();
-            model::run(&operations).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            super::watched("a model run", || model::run(&operations))
+                .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         }
     }
 
@@ -311,7 +334,8 @@ mod against_a_model {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let operations = std::fs::read(&path).unwrap();
-            model::run(&operations).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            super::watched("the corpus", || model::run(&operations))
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             files += 1;
         }
         assert!(files >= 5, "the corpus is committed");

@@ -142,7 +142,8 @@ fn producer_is_killed_and_replaced() {
             let mut producer = world.ring().producer().unwrap();
             world.count(3).store(round, SeqCst);
             loop {
-                // Ours is the only count of the messages; whoever dies between the two lines repeats one.
+                // Ours is the only count of the messages; whoever dies between the two lines
+                // repeats one.
                 let number = world.count(0).load(SeqCst);
                 push(&mut producer, number);
                 world.count(0).store(number + 1, SeqCst);
@@ -217,7 +218,8 @@ fn consumer_is_killed_and_replaced() {
     assert_eq!((last, left), (next, 16));
 }
 
-/// A ring of both ends that die in turn, many times; nothing is lost but what a dying consumer had released.
+/// A ring of both ends that die in turn, many times; nothing is lost but what a dying consumer had
+/// released.
 fn both_are_killed_all_the_time() {
     let world = World::new(4);
     let produce = || {

@@ -1,8 +1,10 @@
-//! The stamped ring with its producer or consumer killed at every machine instruction of the release build.
+//! The stamped ring with its producer or consumer killed at every machine instruction of the
+//! release build.
 //!
-//! The ring goes through the same scenarios as the controls of `ipc-testkit`, which must fail them: empty, half full, full
-//! and at its wrap; and pairs of victims (K01, K02). Every operation claims its end of the ring, and closes it
-//! afterwards, so that claims, take-overs and recoveries are killed everywhere as well.
+//! The ring goes through the same scenarios as the controls of `ipc-testkit`, which must fail them:
+//! empty, half full, full and at its wrap; and pairs of victims (K01, K02). Every operation claims
+//! its end of the ring, and closes it afterwards, so that claims, take-overs and recoveries are
+//! killed everywhere as well.
 
 use std::process::ExitCode;
 

@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! The only memory read here as a reference is the `init` word of a mapping whose file was found to be at least a header long
-//! and sealed against shrinking.
+//! The only memory read here as a reference is the `init` word of a mapping whose file was found to
+//! be at least a header long and sealed against shrinking.
 #![expect(unsafe_code, reason = "reads the init word of a fresh mapping")]
 
 use core::fmt;

@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! Until the header is published, the mapping belongs to the creator alone: the descriptor is in nobody
-//! else's hands, and no reference into the payload exists.
+//! Until the header is published, the mapping belongs to the creator alone: the descriptor is in
+//! nobody else's hands, and no reference into the payload exists.
 #![expect(unsafe_code, reason = "writes the header and the first values")]
 
 use core::fmt;
@@ -23,7 +23,8 @@ use super::{Mapping, Region};
 use crate::layout::{ARCH, DIRECTORY, Header, INIT, MAGIC, MAJOR, MINOR, PAYLOAD, READY};
 use crate::{Place, Plan};
 
-/// The size can never change again, and nobody can add a seal that would hinder others from mapping the region.
+/// The size can never change again, and nobody can add a seal that would hinder others from mapping
+/// the region.
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
 pub(super) fn create(plan: &Plan, fill: impl FnOnce(&mut Fill<'_>)) -> Result<Region, CreateError> {
@@ -85,7 +86,8 @@ fn total(size: usize, page: usize) -> Result<usize, CreateError> {
     if size == 0 {
         return Err(CreateError::ZeroSize);
     }
-    // Reserving page after page, the kernel would notice only when there is nothing left for anybody.
+    // Reserving page after page, the kernel would notice only when there is nothing left for
+    // anybody.
     let info = sysinfo();
     let unit = u64::from(info.mem_unit.max(1));
     let most = (info.totalram as u64).saturating_add(info.totalswap as u64).saturating_mul(unit);
@@ -94,7 +96,8 @@ fn total(size: usize, page: usize) -> Result<usize, CreateError> {
     bytes.filter(|&bytes| bytes as u64 <= most && isize::try_from(bytes).is_ok()).ok_or(too_large)
 }
 
-/// A memfd that can be sealed and, where the kernel knows how to (Linux 6.3), can never be executed.
+/// A memfd that can be sealed and, where the kernel knows how to (Linux 6.3), can never be
+/// executed.
 fn memfd() -> Result<OwnedFd, Errno> {
     let name = c"ipc-shm";
     match memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::NOEXEC_SEAL) {
@@ -149,11 +152,12 @@ impl Fill<'_> {
         }
     }
 
-    /// Puts a free lock around `value(index)` at every index of `place`, of the kind whose waiters are woken at once
-    /// when its holder dies.
+    /// Puts a free lock around `value(index)` at every index of `place`, of the kind whose waiters
+    /// are woken at once when its holder dies.
     ///
-    /// [`Mutex::in_region`] is `unsafe`, because the lock's memory must not be used for anything else
-    /// while somebody holds the lock, forgotten guards included. A region keeps that promise: see [`Region`].
+    /// [`Mutex::in_region`] is `unsafe`, because the lock's memory must not be used for anything
+    /// else while somebody holds the lock, forgotten guards included. A region keeps that
+    /// promise: see [`Region`].
     ///
     /// # Panics
     ///
@@ -163,7 +167,8 @@ impl Fill<'_> {
         place: Place<Mutex<T>>,
         mut value: impl FnMut(usize) -> T,
     ) {
-        // SAFETY: when a region is dropped while a gate in it is armed, its addresses stay reserved.
+        // SAFETY: when a region is dropped while a gate in it is armed, its addresses stay
+        // reserved.
         self.values(place, |index| unsafe { Mutex::in_region(value(index)) });
     }
 }

@@ -3,7 +3,8 @@
 //! # Safety
 //!
 //! A [`Mapping`] is a range of addresses that belongs to it from the `mmap` until its drop. Nothing
-//! that points into it outlives it: whoever hands out references bounds them by the mapping's own life.
+//! that points into it outlives it: whoever hands out references bounds them by the mapping's own
+//! life.
 #![expect(unsafe_code, reason = "mmap and munmap")]
 
 use core::ops::Range;
@@ -23,8 +24,8 @@ pub(crate) struct Mapping {
     length: usize,
 }
 
-// SAFETY: the addresses are valid in every thread of the process; what lies there is synchronised by
-// whoever hands out references to it.
+// SAFETY: the addresses are valid in every thread of the process; what lies there is synchronised
+// by whoever hands out references to it.
 unsafe impl Send for Mapping {}
 // SAFETY: as for Send; the mapping itself is never changed.
 unsafe impl Sync for Mapping {}
@@ -63,8 +64,8 @@ impl Drop for Mapping {
         // Without an identity no lock can have been taken, here or elsewhere in this process.
         let armed = ProcessId::current().is_ok_and(|me| baton::is_armed_in(&self.addresses(), me));
         let result = if armed {
-            // A guard was forgotten in here, and the kernel knows its address. The memory goes back,
-            // the addresses stay ours for ever.
+            // A guard was forgotten in here, and the kernel knows its address. The memory goes
+            // back, the addresses stay ours for ever.
             let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
             // SAFETY: the range is our own mapping, and nothing points into it any more.
             unsafe { mmap_anonymous(start, self.length, ProtFlags::empty(), flags) }.map(drop)
@@ -72,8 +73,9 @@ impl Drop for Mapping {
             // SAFETY: the range is our own mapping, and nothing points into it any more.
             unsafe { munmap(start, self.length) }
         };
-        // The kernel refuses if the mapping has been sealed (`mseal`), or if this process has as many mappings as it
-        // may. The old one then stays: harmless, and nobody is there to be told.
+        // The kernel refuses if the mapping has been sealed (`mseal`), or if this process has as
+        // many mappings as it may. The old one then stays: harmless, and nobody is there to
+        // be told.
         let _ = result;
     }
 }

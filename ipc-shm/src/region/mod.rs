@@ -5,8 +5,8 @@
 //! A reference into the mapping is bounded by the region's life, lies inside it, is aligned, and is
 //! of a type that the region's directory has at that place. Types in shared memory are
 //! [`Shareable`]: whatever bytes a peer has left there are a valid value, and nothing writes through a
-//! shared reference without synchronisation. The header and the directory are written before anybody else has the
-//! region, and never again.
+//! shared reference without synchronisation. The header and the directory are written before
+//! anybody else has the region, and never again.
 #![expect(unsafe_code, reason = "turns bytes of a mapping into references")]
 
 mod attach;
@@ -29,10 +29,10 @@ use crate::{Kind, Place, Plan};
 
 /// Memory that processes share.
 ///
-/// A region is a sealed `memfd`: it has no name, so it cannot be guessed, removed or left behind, and it goes away with
-/// the last process that has it. All its pages are reserved when it is created and its size can
-/// never change, so no access to it ever raises SIGBUS; where there is not enough memory,
-/// creation says so.
+/// A region is a sealed `memfd`: it has no name, so it cannot be guessed, removed or left behind,
+/// and it goes away with the last process that has it. All its pages are reserved when it is
+/// created and its size can never change, so no access to it ever raises SIGBUS; where there is not
+/// enough memory, creation says so.
 ///
 /// It travels to another process as a file descriptor, inherited or sent over a Unix socket, and
 /// [`from_fd`](Self::from_fd) maps it there. A forked child has it already.
@@ -40,17 +40,18 @@ use crate::{Kind, Place, Plan};
 /// # Trust
 ///
 /// Hand the descriptor only to processes that you trust as much as yourself. A peer may die at any
-/// instruction, and may be of another build of your program; but one that writes to the memory past this crate
-/// (by `write` on the descriptor, say, or by punching holes, which no seal forbids to a writer) can break whatever lives in
-/// it. What is read from the header is checked nevertheless.
+/// instruction, and may be of another build of your program; but one that writes to the memory past
+/// this crate (by `write` on the descriptor, say, or by punching holes, which no seal forbids to a
+/// writer) can break whatever lives in it. What is read from the header is checked nevertheless.
 ///
 /// # What lies in it
 ///
 /// Either the places of a [`Plan`], which are typed and checked, or plain bytes with
 /// [`view`](Self::view), which is `unsafe`.
 ///
-/// Dropping a region unmaps it. If a guard of a lock in it was forgotten (`mem::forget`), the kernel
-/// still knows the lock's address, so the address range stays reserved, without memory behind it.
+/// Dropping a region unmaps it. If a guard of a lock in it was forgotten (`mem::forget`), the
+/// kernel still knows the lock's address, so the address range stays reserved, without memory
+/// behind it.
 ///
 /// # Examples
 ///
@@ -118,8 +119,8 @@ impl Region {
     /// A new region for what `plan` contains, with the values that `fill` puts there before anybody
     /// else can see them.
     ///
-    /// This is how a lock gets into a region such that the kernel wakes its waiters when its holder dies: see
-    /// [`Fill::mutexes`].
+    /// This is how a lock gets into a region such that the kernel wakes its waiters when its holder
+    /// dies: see [`Fill::mutexes`].
     ///
     /// # Errors
     ///
@@ -137,9 +138,9 @@ impl Region {
 
     /// The region behind a descriptor that came from another process, whatever it contains.
     ///
-    /// The descriptor is checked before anything is mapped, and the header before anything is used: see
-    /// [`AttachError`] for what can be wrong. A region that grew by a newer version's fields is refused, never
-    /// misread.
+    /// The descriptor is checked before anything is mapped, and the header before anything is used:
+    /// see [`AttachError`] for what can be wrong. A region that grew by a newer version's
+    /// fields is refused, never misread.
     ///
     /// # Errors
     ///
@@ -213,7 +214,8 @@ impl Region {
         unsafe { self.view_slice(place.offset(), place.count()) }
     }
 
-    /// Place number `index` of the region's own plan, for a region whose sizes are not known beforehand.
+    /// Place number `index` of the region's own plan, for a region whose sizes are not known
+    /// beforehand.
     ///
     /// # Errors
     ///
@@ -244,7 +246,8 @@ impl Region {
     ///
     /// # Safety
     ///
-    /// Everybody who has the region, in every process, uses these bytes as a `T`, or only while nobody uses this reference.
+    /// Everybody who has the region, in every process, uses these bytes as a `T`, or only while
+    /// nobody uses this reference.
     ///
     /// # Examples
     ///
@@ -260,7 +263,8 @@ impl Region {
     /// ```
     pub unsafe fn view<T: Shareable>(&self, offset: usize) -> Result<&T, PlaceError> {
         let address = self.address_of::<T>(offset, 1)?;
-        // SAFETY: inside the mapping and aligned; any bytes are a `T`; the caller says that it is one.
+        // SAFETY: inside the mapping and aligned; any bytes are a `T`; the caller says that it is
+        // one.
         Ok(unsafe { &*address })
     }
 
@@ -279,7 +283,8 @@ impl Region {
         count: usize,
     ) -> Result<&[T], PlaceError> {
         let address = self.address_of::<T>(offset, count)?;
-        // SAFETY: inside the mapping and aligned; any bytes are a `T`; the caller says that they are.
+        // SAFETY: inside the mapping and aligned; any bytes are a `T`; the caller says that they
+        // are.
         Ok(unsafe { core::slice::from_raw_parts(address, count) })
     }
 
@@ -339,7 +344,8 @@ impl Region {
 }
 
 impl AsFd for Region {
-    /// The memfd, to be sent to another process. Close-on-exec, like every descriptor of this crate.
+    /// The memfd, to be sent to another process. Close-on-exec, like every descriptor of this
+    /// crate.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

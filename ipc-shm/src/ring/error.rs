@@ -13,8 +13,8 @@ use crate::{CreateError, PlanError};
 pub enum PushError<T> {
     /// The consumer has not yet made room.
     Full(T),
-    /// The ring is full, and the consumer is closed or dead: nobody makes room unless a new consumer
-    /// attaches.
+    /// The ring is full, and the consumer is closed or dead: nobody makes room unless a new
+    /// consumer attaches.
     Disconnected(T),
     /// The ring's words are not what a ring can have. This producer is of no use any more.
     Corrupt(T),
@@ -61,8 +61,8 @@ impl<T> core::error::Error for PushError<T> {}
 pub enum PopError {
     /// The producer has not yet pushed another one.
     Empty,
-    /// The ring is empty, and the producer is closed or dead: no message comes unless a new producer
-    /// attaches.
+    /// The ring is empty, and the producer is closed or dead: no message comes unless a new
+    /// producer attaches.
     Disconnected,
     /// The ring's words are not what a ring can have. This consumer is of no use any more.
     Corrupt,
@@ -86,7 +86,8 @@ const CORRUPT: &str = "the ring's memory has been damaged";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RoleError {
-    /// A process has the role, and is not known to be dead. It may be this process, by another handle.
+    /// A process has the role, and is not known to be dead. It may be this process, by another
+    /// handle.
     Taken {
         /// Who has it.
         owner: ProcessId,

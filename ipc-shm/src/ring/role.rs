@@ -8,11 +8,11 @@
 //! | a [`ProcessId`] | that process has it | that process: close; others of its domain, once it is dead: claim |
 //! | [`CLOSED`] | vacant, the last owner gave it up | anybody: claim |
 //!
-//! A claim is one compare-exchange that names the new owner, so at every instruction at which a process can be
-//! killed the role is either not yet its own or visibly a dead process's. There is no generation
-//! beside the owner: an id is never given to a second process, and within one process a role is claimed again only
-//! after it was closed. A forked child has another id than its parent, so what it does with a copy of the
-//! parent's handle does not close the parent's role.
+//! A claim is one compare-exchange that names the new owner, so at every instruction at which a
+//! process can be killed the role is either not yet its own or visibly a dead process's. There is
+//! no generation beside the owner: an id is never given to a second process, and within one process
+//! a role is claimed again only after it was closed. A forked child has another id than its parent,
+//! so what it does with a copy of the parent's handle does not close the parent's role.
 
 use ipc_core::identity::{DomainCell, Identity, Liveness, ProcessId};
 use ipc_core::primitive::{AtomicU64, Ordering, identity};
@@ -61,8 +61,8 @@ impl Role<'_> {
                     return Err(RoleError::Taken { owner });
                 }
             }
-            // SYNC: what the last owner left (Release in `close`; a death is seen through the kernel).
-            // Release: our admission comes with our claim.
+            // SYNC: what the last owner left (Release in `close`; a death is seen through the
+            // kernel). Release: our admission comes with our claim.
             let orders = (Ordering::AcqRel, Ordering::Acquire);
             match self.word.compare_exchange(seen, me.id.to_bits(), orders.0, orders.1) {
                 Ok(_) => return Ok(me),
@@ -74,7 +74,8 @@ impl Role<'_> {
     /// Gives the role up, if the calling process has it.
     pub(super) fn close(self) {
         let Ok(me) = identity::current() else { return };
-        // SYNC: role closed (Acquire in `peer_is_gone` and `claim`). A failure means that this is a forked copy.
+        // SYNC: role closed (Acquire in `peer_is_gone` and `claim`). A failure means that this is a
+        // forked copy.
         let (ours, order) = (me.id.to_bits(), Ordering::Release);
         let _ = self.word.compare_exchange(ours, CLOSED, order, Ordering::Relaxed);
     }
@@ -117,9 +118,9 @@ fn owner(word: u64) -> Result<Option<ProcessId>, RoleError> {
 /// How often a side that finds nothing to do asks whether its peer lives.
 ///
 /// A closed role is a load, and is seen at every miss. Death is a question to the kernel of about
-/// 5 µs. It is asked at miss 1024 in a row, 2048, 4096 and so on to 65,536, and then at every 65,536th: a side that
-/// polls in a tight loop learns of a death after at most as long again as it had waited anyway, and the
-/// question costs it at most 5 ns per miss.
+/// 5 µs. It is asked at miss 1024 in a row, 2048, 4096 and so on to 65,536, and then at every
+/// 65,536th: a side that polls in a tight loop learns of a death after at most as long again as it
+/// had waited anyway, and the question costs it at most 5 ns per miss.
 #[derive(Debug, Default)]
 pub(super) struct Misses {
     /// The message for which the misses in a row were.

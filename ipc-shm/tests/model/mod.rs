@@ -1,7 +1,8 @@
 //! The specification of a ring for one producer and one consumer: a `VecDeque`.
 //!
-//! A list of bytes is a list of operations. The ring and the queue both carry them out, and every answer must be the
-//! same. Used by `tests/spsc.rs`, with fixed seeds and with a corpus, and by the fuzz target `ring_spsc`.
+//! A list of bytes is a list of operations. The ring and the queue both carry them out, and every
+//! answer must be the same. Used by `tests/spsc.rs`, with fixed seeds and with a corpus, and by the
+//! fuzz target `ring_spsc`.
 
 use alloc::collections::VecDeque;
 
@@ -13,7 +14,8 @@ use ipc_shm::ring::{PopError, PushError};
 pub enum Bug {
     /// None.
     Nothing,
-    /// When the consumer re-attaches after the ring was full on a lap divisible by 5, a message goes missing.
+    /// When the consumer re-attaches after the ring was full on a lap divisible by 5, a message
+    /// goes missing.
     ForgetsARoundTrip,
 }
 
@@ -71,7 +73,8 @@ impl Pair {
         }
     }
 
-    /// Pushes and pops are common, in runs whose direction is the byte's top bit; attaching and closing are rare.
+    /// Pushes and pops are common, in runs whose direction is the byte's top bit; attaching and
+    /// closing are rare.
     fn carry_out(&mut self, byte: u8) -> Result<(), String> {
         match byte & 0x1f {
             0 => self.toggle_producer(),

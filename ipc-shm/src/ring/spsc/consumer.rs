@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! A payload is read only after its message was published, and before it is released: in between, nobody
-//! writes to it. There is one consumer: the role word names this process, and the handle is
+//! A payload is read only after its message was published, and before it is released: in between,
+//! nobody writes to it. There is one consumer: the role word names this process, and the handle is
 //! borrowed alone. Plain data may have any bytes.
 #![expect(unsafe_code, reason = "reads payloads that the slot's word makes ours")]
 
@@ -44,9 +44,10 @@ impl<'r, T: Pod + Send> Consumer<'r, T> {
     ///
     /// # Errors
     ///
-    /// [`PopError`]. Whether the producer is gone is only looked at when the ring is empty, and whether it is
-    /// *dead* only when the ring has been empty for a thousand tries: see [`peer`](Self::peer) for a caller
-    /// that sleeps between its tries. [`PopError::Disconnected`] comes after the last message.
+    /// [`PopError`]. Whether the producer is gone is only looked at when the ring is empty, and
+    /// whether it is *dead* only when the ring has been empty for a thousand tries: see
+    /// [`peer`](Self::peer) for a caller that sleeps between its tries.
+    /// [`PopError::Disconnected`] comes after the last message.
     ///
     /// # Examples
     ///
@@ -85,7 +86,8 @@ impl<'r, T: Pod + Send> Consumer<'r, T> {
     /// How things stand with the producer. Asks the kernel, about 5 µs.
     ///
     /// It may change at any moment, except that what is dead stays dead until another process
-    /// attaches. Messages of a producer that is closed or dead are still in the ring, and can be popped.
+    /// attaches. Messages of a producer that is closed or dead are still in the ring, and can be
+    /// popped.
     ///
     /// # Examples
     ///

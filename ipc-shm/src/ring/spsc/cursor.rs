@@ -2,7 +2,8 @@
 //!
 //! # Safety
 //!
-//! `next` points to a slot of the ring, or to its end when the lap is over; the slots live as long as `keep`.
+//! `next` points to a slot of the ring, or to its end when the lap is over; the slots live as long
+//! as `keep`.
 #![expect(unsafe_code, reason = "walks over the slots by pointer")]
 
 use core::ptr::NonNull;

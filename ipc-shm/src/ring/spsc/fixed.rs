@@ -15,10 +15,11 @@ use ipc_core::{Padded, Shareable};
 use super::Ring;
 use crate::layout::{RingHeader, Roles, Slot};
 
-/// A ring of fixed capacity as a value, for a `static`, for an array of rings in a region, or inside a
-/// structure of your own.
+/// A ring of fixed capacity as a value, for a `static`, for an array of rings in a region, or
+/// inside a structure of your own.
 ///
-/// It is the very layout of every other ring: a header of 256 bytes, then `N` slots. Zeroed memory is an empty one.
+/// It is the very layout of every other ring: a header of 256 bytes, then `N` slots. Zeroed memory
+/// is an empty one.
 ///
 /// # Examples
 ///

@@ -2,9 +2,9 @@
 //!
 //! # Safety
 //!
-//! A payload is written only if the message that was there before has been released, and before the new
-//! one is published: in between, nobody else looks at it. There is one producer: the role word names this
-//! process, and the handle is borrowed alone.
+//! A payload is written only if the message that was there before has been released, and before the
+//! new one is published: in between, nobody else looks at it. There is one producer: the role word
+//! names this process, and the handle is borrowed alone.
 #![expect(unsafe_code, reason = "writes payloads that the slot's word makes ours")]
 
 use core::fmt;
@@ -20,8 +20,9 @@ use crate::ring::{Peer, PushError, RoleError};
 
 /// The writing end of a [`Ring`](super::Ring).
 ///
-/// Dropping it closes the end: the consumer is told once it has popped what is in the ring, and another
-/// producer may attach. If this process dies, the same happens as soon as somebody asks the kernel.
+/// Dropping it closes the end: the consumer is told once it has popped what is in the ring, and
+/// another producer may attach. If this process dies, the same happens as soon as somebody asks the
+/// kernel.
 pub struct Producer<'r, T: Pod + Send> {
     cursor: Cursor<'r, T>,
     /// The position at which the ring was full when the consumer was last looked at.
@@ -49,8 +50,8 @@ impl<'r, T: Pod + Send> Producer<'r, T> {
     /// # Errors
     ///
     /// The message comes back in a [`PushError`]. Whether the consumer is gone is only looked at
-    /// when the ring is full, and whether it is *dead* only when the ring has been full for a thousand tries: see
-    /// [`peer`](Self::peer) for a caller that sleeps between its tries.
+    /// when the ring is full, and whether it is *dead* only when the ring has been full for a
+    /// thousand tries: see [`peer`](Self::peer) for a caller that sleeps between its tries.
     ///
     /// # Examples
     ///
@@ -77,7 +78,8 @@ impl<'r, T: Pod + Send> Producer<'r, T> {
         self.cursor.advance();
         // SAFETY: the cursor keeps its slots alive.
         let slot = unsafe { slot.as_ref() };
-        // SAFETY: below the limit, so the last message here has been released and the payload is ours.
+        // SAFETY: below the limit, so the last message here has been released and the payload is
+        // ours.
         slot.payload.with_mut(|payload| unsafe { payload.write(message) });
         // SYNC: message published (Acquire in `Consumer::pop`).
         slot.sequence.store(number, Ordering::Release);

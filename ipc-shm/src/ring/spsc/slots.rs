@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! A [`RawRing`] points to a header and to slots that whoever made it keeps alive beside it: a region of its own, a
-//! borrowed region, or an allocation.
+//! A [`RawRing`] points to a header and to slots that whoever made it keeps alive beside it: a
+//! region of its own, a borrowed region, or an allocation.
 #![expect(unsafe_code, reason = "turns places and allocations into slots")]
 
 use core::fmt;
@@ -37,9 +37,9 @@ use {
 /// `T` is plain data, copied in and out. With `T` of 56 bytes a slot is one cache line; other sizes
 /// work as well. The ring holds exactly `capacity` messages.
 ///
-/// [`producer`](Self::producer) and [`consumer`](Self::consumer) claim the two ends, in this process or in others,
-/// once each. The ring itself can be dropped when both have been claimed, or kept to attach anew
-/// after a death.
+/// [`producer`](Self::producer) and [`consumer`](Self::consumer) claim the two ends, in this
+/// process or in others, once each. The ring itself can be dropped when both have been claimed, or
+/// kept to attach anew after a death.
 ///
 /// # Examples
 ///
@@ -159,7 +159,8 @@ impl<T: Pod + Send> Ring<'static, T> {
         Self::boxed_at(capacity, 0)
     }
 
-    /// As [`boxed`](Self::boxed), as if `done` messages had gone through: for tests of very old rings.
+    /// As [`boxed`](Self::boxed), as if `done` messages had gone through: for tests of very old
+    /// rings.
     #[doc(hidden)]
     pub fn boxed_at(capacity: usize, done: u64) -> Result<Self, RingError> {
         if capacity == 0 {
@@ -375,8 +376,8 @@ impl<T> RawRing<T> {
         self.header().head.load(Ordering::Acquire)
     }
 
-    /// How many messages have been published, if the words are those of a ring. Only the producer, or whoever
-    /// has just become it, may ask: nobody else changes the answer.
+    /// How many messages have been published, if the words are those of a ring. Only the producer,
+    /// or whoever has just become it, may ask: nobody else changes the answer.
     pub(super) fn published(&self) -> Option<u64> {
         // SAFETY: alive beside this, see the head of the file.
         let slots = unsafe { self.slots.as_ref() };
