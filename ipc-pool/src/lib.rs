@@ -12,7 +12,6 @@
 //! assert_eq!(lengths, [3, 5]);
 //! # Ok::<(), ipc_pool::Error>(())
 //! ```
-#![cfg_attr(loom, expect(dead_code, reason = "the model has the protocol only"))]
 
 #[cfg(not(loom))]
 extern crate alloc;

@@ -36,6 +36,9 @@ fn main() {
 }
 
 #[cfg(loom)]
+extern crate alloc;
+
+#[cfg(loom)]
 mod model {
     use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
     use std::sync::Mutex;
@@ -210,7 +213,7 @@ mod model {
             producer.push(0).unwrap();
             sim::die(producer);
         });
-        let holders = std::sync::Arc::new(AtomicUsize::new(0));
+        let holders = ::alloc::sync::Arc::new(AtomicUsize::new(0));
         let heirs = [1, 2].map(|index| {
             let (shared, holders) = (shared.clone(), holders.clone());
             sim::spawn_thread(move || {
