@@ -26,7 +26,7 @@
 //!
 //! # Safety
 //!
-//! A [`Record`] lives in a page that is never unmapped, so references to it are always valid. Its
+//! A record lives in a page that is never unmapped, so references to it are always valid. Its
 //! fields are atomics: its own thread writes them, others read them in [`is_armed_in`], and the
 //! kernel reads the list head in the context of the thread that it belongs to. The head itself is
 //! found by `get_robust_list` and belongs to the C library's thread descriptor, which exists as
