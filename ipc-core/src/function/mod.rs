@@ -23,8 +23,8 @@ use crate::Errno;
 
 pub use typed::{FnPointer, Function};
 
-#[cfg(feature = "pre-main")]
-pub(crate) use module::is_in_program;
+#[cfg(feature = "std")]
+pub(crate) use module::{is_in_program, program_was_executed};
 
 /// A function as (module, offset): valid in every process that has the module loaded.
 ///
@@ -60,7 +60,8 @@ impl FunctionRef {
     /// # Errors
     ///
     /// [`FunctionError::NotInAModule`] if no loaded module has code there,
-    /// [`FunctionError::Unnamed`] if the module is a library without a build id,
+    /// [`FunctionError::Unnamed`] if the module is a library without a build id, or such a program
+    /// under an explicit loader,
     /// [`FunctionError::Ambiguous`] if it is loaded twice, [`FunctionError::Os`] if the program has
     /// no build id and `/proc/self/exe` cannot be looked at.
     pub fn of(address: *const ()) -> Result<Self, FunctionError> {
@@ -110,7 +111,8 @@ impl FunctionRef {
 pub enum FunctionError {
     /// The address is not code of a loaded module: generated code, or no code at all.
     NotInAModule,
-    /// The module is a library without a GNU build id.
+    /// The module has no GNU build id, and is a library, or a program that was run through an
+    /// explicit loader (`ld.so ./program`), so that `/proc/self/exe` is not its file.
     Unnamed,
     /// The module is not loaded in this process: a plugin, perhaps, that only the other side opened.
     UnknownModule,
@@ -128,7 +130,7 @@ impl fmt::Display for FunctionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotInAModule => f.write_str("the address is not code of a loaded module"),
-            Self::Unnamed => f.write_str("the function's library has no build id"),
+            Self::Unnamed => f.write_str("the function's module has no build id"),
             Self::UnknownModule => f.write_str("the function's module is not loaded here"),
             Self::Ambiguous => f.write_str("the function's module is loaded more than once"),
             Self::NotExecutable => f.write_str("the module has no code at this offset"),

@@ -69,6 +69,9 @@ impl ModuleId {
 
     /// The program by its file.
     fn program() -> Result<Self, FunctionError> {
+        if !program_was_executed() {
+            return Err(FunctionError::Unnamed);
+        }
         let file = rustix::fs::stat("/proc/self/exe").map_err(FunctionError::Os)?;
         Ok(Self::Program { device: file.st_dev, inode: file.st_ino })
     }
@@ -118,13 +121,30 @@ pub(super) fn find(id: &ModuleId, offset: u64) -> Result<u64, FunctionError> {
 }
 
 /// Whether this is code of the program itself rather than of a shared library.
-#[cfg(feature = "pre-main")]
+#[cfg(any(feature = "std", test))]
 pub(crate) fn is_in_program(address: *const ()) -> bool {
     let mut inside = false;
     for_each_module(&mut |module| {
         inside |= module.is_program && module.has_code_at(address.addr() as u64);
     });
     inside
+}
+
+/// Whether the kernel executed the program itself, so that `/proc/self/exe` is its file, and not an
+/// explicit loader (`ld.so ./program`) that loaded it.
+///
+/// A program that names an interpreter was executed itself if and only if the kernel loaded the
+/// interpreter for it and says where (`AT_BASE`). Comparing the mapped file with `/proc/self/exe`
+/// instead would go by device numbers, which `/proc/self/maps` and `stat` give differently on btrfs
+/// and overlayfs.
+pub(crate) fn program_was_executed() -> bool {
+    let mut names_interpreter = false;
+    for_each_module(&mut |module| {
+        names_interpreter |= module.is_program
+            && module.segments.iter().any(|segment| segment.p_type == libc::PT_INTERP);
+    });
+    // SAFETY: reads a number that the kernel gave to the process.
+    !names_interpreter || unsafe { libc::getauxval(libc::AT_BASE) } != 0
 }
 
 /// A module as the loader shows it, inside the callback.
@@ -274,6 +294,17 @@ mod tests {
         let by_file = find(&program, offset);
         let expected = if has_build_id { Err(FunctionError::UnknownModule) } else { Ok(address) };
         assert_eq!(by_file, expected);
+    }
+
+    #[test]
+    fn code_of_a_library_is_not_the_programs() {
+        assert!(is_in_program(code_of_a_library_is_not_the_programs as fn() as *const ()));
+        assert!(!is_in_program(core::ptr::null()));
+        let library = libc::getpid as unsafe extern "C" fn() -> i32 as *const ();
+        // A static program has no libraries.
+        let mut modules = 0;
+        for_each_module(&mut |_| modules += 1);
+        assert!(modules == 1 || !is_in_program(library));
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Command, Output};
 
+use ipc_testkit::cases::skip;
 use rustix::fs::{MemfdFlags, fstat, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::roles::{MARKS, command};
-use crate::tools::raw_fork;
+use crate::tools::{loader, raw_fork};
 
 const MARKER: &str = "IPC_ZYGOTE";
 
@@ -77,9 +78,23 @@ pub(crate) fn stranger() {
 }
 
 pub(crate) fn main_runs_once() {
+    assert_marks_once(&mut command("counted"));
+}
+
+/// `/proc/self/exe` is the loader, and its first argument a program that it would run.
+pub(crate) fn explicit_loader() {
+    let Some(loader) = loader() else {
+        skip("a static program");
+    };
+    let program = std::env::current_exe().expect("/proc");
+    let mut command = Command::new(loader);
+    assert_marks_once(command.args([&program, &program]).args(["--as", "loaded"]));
+}
+
+fn assert_marks_once(command: &mut Command) {
     let marks = std::env::temp_dir().join(format!("zygote-marks-{}", std::process::id()));
     std::fs::write(&marks, b"").expect("write");
-    let output = Command::env(&mut command("counted"), MARKS, &marks).output().expect("run");
+    let output = command.env(MARKS, &marks).output().expect("run");
     let marked = std::fs::read(&marks).expect("read");
     std::fs::remove_file(&marks).expect("remove");
     assert!(output.status.success(), "{output:?}");

@@ -7,7 +7,9 @@ use std::os::fd::AsFd;
 use ipc_core::process::{ExitStatus, Pid, Signal, Start, Zygote, ZygoteError};
 use ipc_testkit::cases::signals::on_signal;
 use ipc_testkit::cases::{doing, shared, skip};
-use rustix::process::{WaitOptions, kill_process, kill_process_group, waitpid};
+use rustix::process::{
+    PidfdFlags, WaitOptions, kill_process, kill_process_group, pidfd_open, waitpid,
+};
 
 use crate::roles::first_byte;
 use crate::seeing::kernel_keeps_status;
@@ -194,6 +196,43 @@ fn p19(start: fn() -> Result<Zygote, ZygoteError>, at_once: bool, kill_zygote: b
     kill_process(application, Signal::KILL).expect("kill");
     doing("waiting for the orphans");
     assert!(all_gone_within(SOON), "something outlived the application");
+}
+
+/// A stopped worker's watcher is stopped as well; it does its work when the worker is continued.
+pub(crate) fn p19_stopped() {
+    let (reader, writer) = rustix::pipe::pipe().expect("pipe");
+    let application = raw_fork(|| {
+        let zygote = Zygote::start_by_fork().expect("start");
+        let worker = zygote.spawn(busy_for_the_application, &[], &[writer.as_fd()]);
+        let worker = worker.expect("spawn").id().as_raw_nonzero().get();
+        shared().words[2].store(worker, SeqCst);
+        pause_for_ever()
+    });
+    drop(writer);
+    assert_eq!(rustix::io::read(&reader, &mut [0; 2]), Ok(1), "the worker runs");
+    while shared().words[2].load(SeqCst) == 0 {
+        core::hint::spin_loop();
+    }
+    let worker = Pid::from_raw(shared().words[2].load(SeqCst)).expect("a pid");
+    let pidfd = pidfd_open(worker, PidfdFlags::empty()).expect("pidfd");
+    kill_process(worker, Signal::STOP).expect("stop");
+    while !is_stopped(worker) {
+        std::thread::yield_now();
+    }
+    kill_process(application, Signal::KILL).expect("kill");
+    let ended = crate::tools::readable_within(&pidfd, Duration::from_millis(100));
+    assert!(!ended, "a stopped process cannot end itself");
+    kill_process(worker, Signal::CONT).expect("continue");
+    assert!(all_gone_within(SOON), "something outlived the application");
+}
+
+/// Whether every thread of the process has stopped.
+fn is_stopped(pid: Pid) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()));
+    threads.expect("it lives").all(|thread| {
+        let stat = std::fs::read_to_string(thread.expect("/proc").path().join("stat"));
+        stat.expect("it lives").contains(") T ")
+    })
 }
 
 /// A fork of the application holds a copy of its socket: the zygote sees the death itself.

@@ -37,6 +37,7 @@ fn main() -> std::process::ExitCode {
         ("full_descriptor_table", spawning::full_descriptor_table),
         ("broken_requests_are_answered", spawning::broken_requests),
         ("function_of_an_unknown_module", spawning::unknown_module),
+        ("child_without_its_word_ends_with_the_connection", spawning::unspoken_word),
         ("forked_copy_of_the_handle_is_refused", spawning::forked_copy),
         ("what_children_see_by_fork", seeing::by_fork),
         ("what_children_see_by_exec", seeing::by_exec),
@@ -51,8 +52,10 @@ fn main() -> std::process::ExitCode {
         ("p19_application_killed_by_exec", dying::p19_by_exec),
         ("p19_application_and_zygote_killed", dying::p19_both),
         ("p19_application_killed_beside_a_copy_of_the_socket", dying::p19_copy),
+        ("p19_application_killed_beside_a_stopped_worker", dying::p19_stopped),
         ("stray_markers_do_nothing", diverting::stray_markers),
         ("stranger_cannot_make_a_zygote", diverting::stranger),
         ("main_runs_once", diverting::main_runs_once),
+        ("explicit_loader_is_not_executed", diverting::explicit_loader),
     ])
 }

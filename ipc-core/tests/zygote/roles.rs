@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, ExitCode};
 
-use ipc_core::process::{Start, Zygote};
+use ipc_core::process::{Start, Zygote, ZygoteError};
 
 use crate::tools::{code_of, sleeping_thread};
 
@@ -14,23 +14,26 @@ pub(crate) fn command(role: &str) -> Command {
     command
 }
 
-/// Where the role `counted` leaves its mark.
+/// Where the roles `counted` and `loaded` leave their marks.
 pub(crate) const MARKS: &str = "ZYGOTE_TEST_MARKS";
 
 pub(crate) fn play() -> Option<ExitCode> {
-    let mut arguments = std::env::args().skip(1);
-    if arguments.next()? != "--as" {
-        return None;
-    }
+    let mut arguments = std::env::args();
+    arguments.find(|argument| argument == "--as")?;
     match arguments.next()?.as_str() {
         "plain" => {
             println!("main ran");
             Some(ExitCode::SUCCESS)
         }
+        "loaded" => {
+            mark();
+            sleeping_thread();
+            let refused = Zygote::start().map(drop);
+            assert_eq!(refused, Err(ZygoteError::NoDiversion));
+            Some(ExitCode::SUCCESS)
+        }
         "counted" => {
-            let marks = std::env::var_os(MARKS).expect("where to");
-            let mut marks = std::fs::File::options().append(true).open(marks).expect("the file");
-            marks.write_all(b"m").expect("write");
+            mark();
             sleeping_thread();
             let zygote = Zygote::start().expect("by exec");
             for round in 0..3 {
@@ -42,6 +45,12 @@ pub(crate) fn play() -> Option<ExitCode> {
         }
         other => panic!("no role {other}"),
     }
+}
+
+fn mark() {
+    let marks = std::env::var_os(MARKS).expect("where to");
+    let mut marks = std::fs::File::options().append(true).open(marks).expect("the file");
+    marks.write_all(b"m").expect("write");
 }
 
 pub(crate) fn first_byte(start: Start) -> i32 {

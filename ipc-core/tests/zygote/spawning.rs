@@ -9,12 +9,13 @@ use ipc_core::function::FunctionError;
 use ipc_core::process::zygote::MAX_BYTES;
 use ipc_core::process::{ExitStatus, Start, Zygote, ZygoteError};
 use ipc_testkit::cases::{doing, open_fds, shared, skip};
-use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 use crate::roles::first_byte;
 use crate::tools::{
-    as_entry, by_number, code_of, foreign_function, onto_stdout, raw_fork, status, zygote_pid,
+    SOON, all_gone_within, as_entry, by_number, code_of, foreign_function, onto, onto_stdout,
+    raw_fork, status, unread, zygote_pid,
 };
 
 pub(crate) fn thousand_by_fork() {
@@ -188,11 +189,7 @@ pub(crate) fn count_me(_: Start) -> i32 {
 
 pub(crate) fn broken_requests() {
     let zygote = Zygote::start_by_exec().expect("start");
-    let is_socket = |number: &i32| {
-        let link = std::fs::read_link(format!("/proc/self/fd/{number}"));
-        link.is_ok_and(|link| link.to_string_lossy().starts_with("socket:"))
-    };
-    let link = open_numbers().into_iter().find(is_socket).expect("the socket");
+    let link = link_number();
     let stdin = std::io::stdin();
     let mut long = vec![2_u8; MAX_BYTES * 2];
     long[1..4].fill(0);
@@ -206,6 +203,38 @@ pub(crate) fn broken_requests() {
     let pid = zygote.id();
     assert_eq!(code_of(&zygote, crate::seeing::count_descriptors, &[]), 4, "0, 1, 2, application");
     assert_eq!(zygote.id(), pid);
+}
+
+/// A child that cannot be told its word must not be left to read the next request.
+pub(crate) fn unspoken_word() {
+    let zygote = Zygote::start_by_fork().expect("start");
+    let pid = zygote.id().expect("it runs");
+    let link = link_number();
+    let dead = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("open");
+    kill_process(pid, Signal::STOP).expect("stop");
+    let refused = std::thread::scope(|scope| {
+        let spawning = scope.spawn(|| zygote.spawn(count_me, &[], &[]).map(drop));
+        while unread(link) == 0 {
+            std::thread::yield_now();
+        }
+        // The request is on its way; from here on every use of this end fails.
+        onto(&dead, link);
+        kill_process(pid, Signal::CONT).expect("continue");
+        spawning.join().expect("no panic")
+    });
+    assert_eq!(refused, Err(ZygoteError::Os(Errno::BADF)));
+    assert_eq!(zygote.spawn(count_me, &[], &[]).map(drop), Err(ZygoteError::Died));
+    assert!(all_gone_within(SOON), "the zygote and its child end with the connection");
+    assert_eq!(shared().words[0].load(SeqCst), 0, "entries that ran");
+}
+
+/// The only socket of this process.
+fn link_number() -> i32 {
+    let is_socket = |number: &i32| {
+        let link = std::fs::read_link(format!("/proc/self/fd/{number}"));
+        link.is_ok_and(|link| link.to_string_lossy().starts_with("socket:"))
+    };
+    open_numbers().into_iter().find(is_socket).expect("the socket")
 }
 
 fn open_numbers() -> Vec<i32> {

@@ -6,7 +6,8 @@
 #![expect(unsafe_code, reason = "descriptors by number, and fork")]
 
 use core::time::Duration;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use ipc_core::clock::Deadline;
 use ipc_core::process::{Child, ExitStatus, Pid, Start, Zygote};
@@ -101,9 +102,31 @@ pub(crate) fn close_number(number: i32) {
 
 /// Puts a copy of `fd` in place of standard output.
 pub(crate) fn onto_stdout(fd: &OwnedFd) {
-    use std::os::fd::AsRawFd;
-    // SAFETY: nobody owns the standard streams.
-    assert_eq!(unsafe { libc::dup2(fd.as_raw_fd(), 1) }, 1);
+    onto(fd, 1);
+}
+
+/// Puts a copy of `fd` in place of another open descriptor, whose owner then owns the copy.
+pub(crate) fn onto(fd: &OwnedFd, number: i32) {
+    assert!(is_open(number));
+    // SAFETY: the number stays open.
+    assert_eq!(unsafe { libc::dup2(fd.as_raw_fd(), number) }, number);
+}
+
+/// How many bytes of a socket its peer has not read.
+pub(crate) fn unread(number: i32) -> i32 {
+    let mut bytes = 0;
+    // SAFETY: writes an `int`.
+    assert_eq!(unsafe { libc::ioctl(number, libc::TIOCOUTQ, &raw mut bytes) }, 0);
+    bytes
+}
+
+/// The file of the loader that the kernel loaded for this program.
+pub(crate) fn loader() -> Option<PathBuf> {
+    // SAFETY: reads a number.
+    let base = unsafe { libc::getauxval(libc::AT_BASE) };
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc");
+    let line = maps.lines().find(|line| line.starts_with(&format!("{base:x}-")))?;
+    Some(line[line.find('/')?..].into())
 }
 
 pub(crate) fn ignore(signal: i32) {

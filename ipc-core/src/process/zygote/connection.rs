@@ -63,7 +63,7 @@ impl Connection {
             Ok((reply, _)) => return Err(refusal(reply)),
             Err(error @ ZygoteError::Os(_)) => {
                 // The child is there, and its pidfd did not fit into this process.
-                self.send(&Request::Stop, &[])?;
+                self.answer(&Request::Stop)?;
                 return Err(error);
             }
             Err(error) => return Err(error),
@@ -71,12 +71,11 @@ impl Connection {
         match (Pid::from_raw(pid), fds.next()) {
             (Some(pid), Some(pidfd)) => {
                 let child = Child::new(pid, pidfd);
-                // It does not matter whether the zygote lives: the child reads this itself.
-                self.send(&Request::Go, &[])?;
+                self.answer(&Request::Go)?;
                 Ok(child)
             }
             _ => {
-                self.send(&Request::Stop, &[])?;
+                self.answer(&Request::Stop)?;
                 Err(ZygoteError::Malformed)
             }
         }
@@ -104,6 +103,15 @@ impl Connection {
     /// In a copy that a fork made: leaves the zygote to its owner.
     pub(super) const fn disown(&mut self) {
         self.over = true;
+    }
+
+    /// Gives a child the word that it waits for. It reads the socket itself, whether the zygote lives
+    /// or not.
+    ///
+    /// A child that did not get its word would read the next request in the zygote's place. So after
+    /// any error the socket ends, and with it the child and the zygote.
+    fn answer(&mut self, word: &Request<'_>) -> Result<(), ZygoteError> {
+        self.send(word, &[]).inspect_err(|_| self.end(Duration::ZERO))
     }
 
     fn send(&mut self, request: &Request<'_>, fds: &[BorrowedFd<'_>]) -> Result<(), ZygoteError> {

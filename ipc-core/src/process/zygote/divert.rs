@@ -7,6 +7,10 @@
 //! parent or has another user, or if the program runs with more privileges than its caller: whoever
 //! writes to the socket says which code is run.
 //!
+//! Only the copy of this crate inside the program diverts. A library that is loaded with the program
+//! may contain another one, whose constructor runs first; it was compiled apart, with its own layouts
+//! and its own allocator, so what the application asks for would mean something else to it.
+//!
 //! # Safety
 //!
 //! The constructor runs before `main`, when the program has one thread, after libc and Rust's own
@@ -28,6 +32,7 @@ use rustix::process::geteuid;
 use super::descriptors::{self, FIRST};
 use super::server;
 use crate::Result;
+use crate::function::{is_in_program, program_was_executed};
 use crate::process::fork::exit_now;
 
 /// The environment variable: the number of the socket, a colon, and its inode.
@@ -43,7 +48,8 @@ static INITIALISED: AtomicBool = AtomicBool::new(false);
 ///
 /// With the feature `pre-main`, which is on by default, this has happened before `main` and the call
 /// does nothing. Without it, a program that may start a zygote by `exec` calls this first in `main`:
-/// whatever stands before it runs in the zygote too.
+/// whatever stands before it runs in the zygote too. It does nothing either in a shared library,
+/// whose copy of this crate is not the program's.
 ///
 /// # Examples
 ///
@@ -59,7 +65,15 @@ pub fn init() {
 
 /// Whether this program, executed again, would divert.
 pub(super) fn is_in_place() -> bool {
-    INITIALISED.load(Relaxed) || before_main::is_in_place()
+    // A library diverts nothing, and under an explicit loader it is the loader that is executed.
+    (INITIALISED.load(Relaxed) || before_main::has_run())
+        && is_of_program()
+        && program_was_executed()
+}
+
+/// Whether this copy of the crate is the program's own.
+fn is_of_program() -> bool {
+    is_in_program(divert as fn() as *const ())
 }
 
 /// The value of [`MARKER`] for this socket.
@@ -69,6 +83,9 @@ pub(super) fn marker(link: &OwnedFd) -> Result<String> {
 
 fn divert() {
     let Some(value) = std::env::var_os(MARKER) else { return };
+    if !is_of_program() {
+        return;
+    }
     let Some(link) = meant(&value) else { return };
     if !is_permitted(link) {
         exit_now(NOT_PERMITTED);
@@ -119,8 +136,6 @@ fn is_of_parent(link: BorrowedFd<'_>) -> bool {
 mod before_main {
     use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-    use crate::function::is_in_program;
-
     /// That the linker kept the constructor, and that the loader ran it.
     static RAN: AtomicBool = AtomicBool::new(false);
 
@@ -134,16 +149,16 @@ mod before_main {
         super::divert();
     }
 
-    pub(super) fn is_in_place() -> bool {
-        // A library that somebody opens later diverts nothing when the program is executed again.
-        // Naming the constructor here also makes the linker keep it.
-        RAN.load(Relaxed) && is_in_program(*core::hint::black_box(&CONSTRUCTOR) as *const ())
+    pub(super) fn has_run() -> bool {
+        // Naming the constructor here makes the linker keep it.
+        core::hint::black_box(&CONSTRUCTOR);
+        RAN.load(Relaxed)
     }
 }
 
 #[cfg(not(feature = "pre-main"))]
 mod before_main {
-    pub(super) const fn is_in_place() -> bool {
+    pub(super) const fn has_run() -> bool {
         false
     }
 }

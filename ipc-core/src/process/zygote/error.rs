@@ -19,9 +19,10 @@ pub enum ZygoteError {
     ManyThreads,
     /// The number of threads cannot be found out: `/proc` said this.
     ThreadsUnknown(Errno),
-    /// A zygote cannot be made by `exec`: this program does not divert before its `main`. The feature
-    /// `pre-main` is off or this crate sits in a shared library, and nobody called
-    /// [`init`](super::super::init).
+    /// A zygote cannot be made by `exec`: this program, executed again, would not divert. The feature
+    /// `pre-main` is off and nobody called [`init`](super::super::init); or this copy of the crate
+    /// sits in a shared library; or the program was run through an explicit loader
+    /// (`ld.so ./program`), which is then what would be executed.
     NoDiversion,
     /// The program could not be executed again.
     Exec(Errno),

@@ -62,6 +62,9 @@ impl ParentWatch {
     /// Starts a thread that ends this process, with code 125, as soon as the application has ended,
     /// whatever the process is doing.
     ///
+    /// A process that is stopped (`SIGSTOP`, a debugger) has its watcher stopped too: it outlives the
+    /// application, with all that it holds, and ends when it is continued.
+    ///
     /// It ends like a kill: no destructor and no flush runs. The thread takes no signals. A process
     /// that has this thread can no longer be forked by [`fork_fn`](fn@super::super::fork_fn).
     ///
