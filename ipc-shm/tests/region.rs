@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         ("v02_v03_v06_layout_and_architecture", layout_and_architecture),
         ("v07_not_ready", not_ready),
         ("h01_every_header_field", every_header_field),
+        ("h01_directory_with_the_right_hash", directory_with_the_right_hash),
         ("h09_punched_header", punched_header),
         ("views_are_checked", views_are_checked),
         ("places_are_checked", places_are_checked),
@@ -372,6 +373,56 @@ fn every_header_field() {
     println!("{refused} headers refused, {accepted} harmless");
     assert!(refused > 15_000 && accepted > 0);
     assert!(attach(&region).is_ok());
+}
+
+/// A directory that its own hash confirms is still not believed.
+fn directory_with_the_right_hash() {
+    /// The hash of the header: FNV-1a of version, kind, size and directory, written down a second
+    /// time.
+    fn hash(kind: u32, size: u64, directory: &[u64]) -> u64 {
+        let numbers = [1 << 16, u64::from(kind), size];
+        let bytes = numbers.iter().flat_map(|n| n.to_le_bytes());
+        let bytes = bytes.chain(directory.iter().flat_map(|n| n.to_ne_bytes()));
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+    }
+    let mut plan = Plan::new();
+    plan.array::<RawValue<u64>>(4).unwrap();
+    plan.array::<RawValue<u64>>(4).unwrap();
+    let region = Region::planned(&plan).unwrap();
+    let memfd = file(&region);
+    let mut good = [0; 64];
+    memfd.read_exact_at(&mut good, 1024).unwrap();
+    let word = |i: usize| u64::from_ne_bytes(good[i * 8..][..8].try_into().unwrap());
+    let good: [u64; 8] = core::array::from_fn(word);
+    let put = |directory: &[u64; 8]| {
+        let hash = hash(2, region.size() as u64, directory);
+        memfd.write_all_at(&hash.to_ne_bytes(), 24).unwrap();
+        let bytes: Vec<u8> = directory.iter().flat_map(|n| n.to_ne_bytes()).collect();
+        memfd.write_all_at(&bytes, 1024).unwrap();
+        attach(&region).map(drop)
+    };
+    assert_eq!(put(&good), Ok(()), "our hash is theirs");
+    // Words of the second entry: offset, count, size and alignment.
+    let bad = [
+        (4, 0),
+        (4, 24),
+        (4, u64::MAX - 7),
+        (4, 132),
+        (5, 0),
+        (5, 5),
+        (5, u64::MAX / 8 + 1),
+        (6, 0),
+        (6, 9 | 8 << 32),
+        (6, 8 | 3 << 32),
+        (6, 8),
+    ];
+    for (index, value) in bad {
+        let mut directory = good;
+        directory[index] = value;
+        assert_eq!(put(&directory), Err(AttachError::Corrupt), "word {index} = {value:#x}");
+    }
 }
 
 fn punched_header() {

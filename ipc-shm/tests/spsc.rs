@@ -188,7 +188,7 @@ fn very_old_rings() {
 #[test]
 fn threads() {
     for capacity in [1, 2, 64] {
-        watched("threads", || stream(capacity, if cfg!(miri) { 50 } else { 200_000 }));
+        watched("threads", || stream(capacity, if cfg!(miri) { 50 } else { 50_000 }));
     }
 }
 
