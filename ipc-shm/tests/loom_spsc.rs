@@ -12,9 +12,6 @@
 //! One scenario copies a handle, as `fork` does; the copy is only dropped, in another process.
 #![cfg_attr(loom, expect(unsafe_code, reason = "a copy of a handle"))]
 
-#[cfg(loom)]
-extern crate alloc;
-
 #[cfg(not(loom))]
 fn main() {
     println!("SKIPPED: built without --cfg loom (see ci/loom.sh)");
