@@ -56,6 +56,7 @@ fn main() -> std::process::ExitCode {
         ("stray_markers_do_nothing", diverting::stray_markers),
         ("stranger_cannot_make_a_zygote", diverting::stranger),
         ("main_runs_once", diverting::main_runs_once),
+        ("a_librarys_copy_of_the_crate_does_not_divert", diverting::library_copy),
         ("explicit_loader_is_not_executed", diverting::explicit_loader),
     ])
 }

@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 
 use ipc_core::process::{Start, Zygote, ZygoteError};
 
-use crate::tools::{code_of, sleeping_thread};
+use crate::tools::{code_of, files_of_frames, sleeping_thread};
 
 /// A command that runs this program in a role.
 pub(crate) fn command(role: &str) -> Command {
@@ -32,6 +32,11 @@ pub(crate) fn play() -> Option<ExitCode> {
             assert_eq!(refused, Err(ZygoteError::NoDiversion));
             Some(ExitCode::SUCCESS)
         }
+        "preloaded" => {
+            let zygote = Zygote::start_by_exec().expect("by exec");
+            assert_eq!(code_of(&zygote, frames_of_plug, &[]), 0, "frames of the library");
+            Some(ExitCode::SUCCESS)
+        }
         "counted" => {
             mark();
             sleeping_thread();
@@ -45,6 +50,19 @@ pub(crate) fn play() -> Option<ExitCode> {
         }
         other => panic!("no role {other}"),
     }
+}
+
+/// What the library of the role `preloaded` has in its name.
+pub(crate) const PLUG: &str = "zygote-plug";
+
+/// How many frames below this entry are a library's that was preloaded.
+fn frames_of_plug(_: Start) -> i32 {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc");
+    if !maps.contains(PLUG) {
+        return 100;
+    }
+    let is_plug = |file: &String| file.contains(PLUG);
+    files_of_frames().iter().filter(|file| is_plug(file)).count().try_into().expect("few")
 }
 
 fn mark() {

@@ -120,6 +120,25 @@ pub(crate) fn unread(number: i32) -> i32 {
     bytes
 }
 
+/// The file that each frame of the caller's stack has its code from.
+pub(crate) fn files_of_frames() -> Vec<String> {
+    let mut frames = [core::ptr::null_mut(); 64];
+    // SAFETY: writes at most so many addresses.
+    let count = unsafe { libc::backtrace(frames.as_mut_ptr(), 64) };
+    let file_of = |frame: &*mut core::ffi::c_void| {
+        let mut info = core::mem::MaybeUninit::<libc::Dl_info>::zeroed();
+        // SAFETY: looks an address up, and writes the structure.
+        if unsafe { libc::dladdr(*frame, info.as_mut_ptr()) } == 0 {
+            return String::new();
+        }
+        // SAFETY: it was written.
+        let name = unsafe { info.assume_init() }.dli_fname;
+        // SAFETY: the loader keeps the name of a loaded file.
+        unsafe { core::ffi::CStr::from_ptr(name) }.to_string_lossy().into_owned()
+    };
+    frames[..count as usize].iter().map(file_of).collect()
+}
+
 /// The file of the loader that the kernel loaded for this program.
 pub(crate) fn loader() -> Option<PathBuf> {
     // SAFETY: reads a number.
