@@ -97,6 +97,13 @@ impl SharedMemory {
         let _ = rustix::io::write(&self.signal, &1_u64.to_ne_bytes());
     }
 
+    /// After a change to what is queued: in a closed pool it decides whether seats are filled, and when to end.
+    fn call_supervisor_if_closed(&self) {
+        if self.closed.load(Ordering::Acquire) {
+            self.call_supervisor();
+        }
+    }
+
     fn desk(&self) -> MutexGuard<'_, Desk> {
         lock(&self.desk)
     }
@@ -129,6 +136,7 @@ impl Backend for SharedMemory {
     fn commit(&self, Room(slot): Room, call: &[u8]) -> TaskId {
         let task = self.desk().commit(&self.table, slot, call);
         self.table.rouse_one();
+        self.call_supervisor_if_closed();
         task
     }
 
@@ -162,6 +170,7 @@ impl Backend for SharedMemory {
         self.desk().cancel(&self.table, task);
         // There may be room now.
         self.table.pool_bell().ring_after_store();
+        self.call_supervisor_if_closed();
     }
 
     fn workers(&self) -> Vec<WorkerStats> {

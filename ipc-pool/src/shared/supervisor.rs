@@ -105,13 +105,17 @@ impl Supervisor {
             for seat in ended {
                 self.bury(seat)?;
             }
-            let deserted = self.posts.iter().all(|post| post.child.is_none());
-            if deserted && self.is_finished() {
-                return Ok(());
-            }
             self.refill();
-            if deserted && shared.broken.load(Ordering::Acquire) {
+            if self.posts.iter().any(|post| post.child.is_some()) {
+                continue;
+            }
+            if shared.broken.load(Ordering::Acquire) {
                 shared.desk().end(&shared.table, &TaskError::Broken);
+            }
+            // Without a process, every task that is left is queued: `wait` has a seat to fill for it, or the
+            // ticket that takes it back calls.
+            if self.is_finished() {
+                return Ok(());
             }
         }
     }
@@ -127,7 +131,7 @@ impl Supervisor {
         let empty = self.posts.iter().filter(|post| post.child.is_none());
         let due = empty.map(|post| post.due).min();
         let timeout: Option<Timespec> =
-            due.filter(|_| !self.is_hopeless()).map(Deadline::remaining_timespec);
+            due.filter(|_| self.is_filling()).map(Deadline::remaining_timespec);
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(ipc_core::Errno::INTR) => {}
             Err(errno) => return Err(errno),
@@ -136,9 +140,12 @@ impl Supervisor {
         Ok(ended.map(|((seat, _), _)| seat).collect())
     }
 
-    /// Whether seats are no longer filled.
-    fn is_hopeless(&self) -> bool {
-        self.shared.broken.load(Ordering::Acquire) || self.is_finished()
+    /// Whether empty seats are filled. In a closed pool a worker that finds no task ends: another one
+    /// is of use only to a task that waits, such as that of a worker that was killed.
+    fn is_filling(&self) -> bool {
+        let shared = &self.shared;
+        !shared.broken.load(Ordering::Acquire)
+            && (!shared.closed.load(Ordering::Acquire) || shared.table.has_queued())
     }
 
     /// Whether there is nothing to do any more, now and later.
@@ -184,7 +191,7 @@ impl Supervisor {
     fn refill(&mut self) {
         for seat in 0..self.posts.len() {
             let post = &self.posts[seat];
-            if post.child.is_some() || !post.due.has_passed() || self.is_hopeless() {
+            if post.child.is_some() || !post.due.has_passed() || !self.is_filling() {
                 continue;
             }
             match self.fill(seat) {

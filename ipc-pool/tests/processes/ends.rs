@@ -59,6 +59,71 @@ pub(crate) fn full_queue() {
     assert!(tickets.into_iter().all(|ticket| ticket.wait() == Ok(5)));
 }
 
+/// Says that it runs, waits until it is told to go on, and is killed the first time.
+fn waits_and_is_killed_once((): ()) -> i32 {
+    let words = &shared().words;
+    let run = words[0].fetch_add(1, Ordering::SeqCst) + 1;
+    while words[1].load(Ordering::SeqCst) == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    if run == 1 {
+        std::process::abort();
+    }
+    run
+}
+
+fn wait_until_it_runs() {
+    while shared().words[0].load(Ordering::SeqCst) == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Idle workers of a closed pool end, and are not replaced while others are still at work.
+pub(crate) fn closed_with_one_busy() {
+    let pool = Pool::new(3).unwrap();
+    let ticket = pool.submit(nap, 400).unwrap();
+    pool.close();
+    assert_eq!(ticket.wait(), Ok(400));
+    let restarts: u64 = pool.stats().iter().map(|worker| worker.restarts).sum();
+    assert_eq!(restarts, 0);
+    pool.join();
+}
+
+/// A task that is queued again has a worker, though the pool is closed and all the others have ended.
+pub(crate) fn run_again_after_close() {
+    let pool = Pool::builder().workers(2).retries(1).build().unwrap();
+    let ticket = pool.submit(waits_and_is_killed_once, ()).unwrap();
+    wait_until_it_runs();
+    pool.close();
+    doing("waiting for the idle worker to end");
+    while pool.stats().iter().all(|worker| worker.pid != 0) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    shared().words[1].store(1, Ordering::SeqCst);
+    doing("joining");
+    pool.join();
+    assert_eq!(ticket.wait(), Ok(2));
+}
+
+/// A broken pool whose last worker dies with its task ends when it is joined.
+pub(crate) fn joined_when_broken() {
+    let pool = Pool::builder().workers(2).restart_limit(0).retries(1).build().unwrap();
+    let ticket = pool.submit(waits_and_is_killed_once, ()).unwrap();
+    wait_until_it_runs();
+    let idle = pool.call(|()| ipc_pool::current_worker(), ()).unwrap().unwrap();
+    doing("killing the idle worker until it is given up");
+    // What is submitted to a pool that is not broken yet is never run, or makes the worker one that has worked.
+    while pool.stats()[idle].pid != 0 || pool.submit(nap, 0).is_ok() {
+        let _ = pool.kill_worker(idle);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let joined = std::thread::spawn(|| pool.join());
+    shared().words[1].store(1, Ordering::SeqCst);
+    doing("joining the broken pool");
+    joined.join().unwrap();
+    assert_eq!(ticket.wait(), Err(TaskError::Broken));
+}
+
 pub(crate) fn cancelled() {
     let pool = Pool::new(1).unwrap();
     let first = pool.submit(nap, 100).unwrap();
