@@ -50,7 +50,7 @@
 //!
 //! # A stamped ring for one producer and one consumer
 //!
-//! A header of 256 bytes and an array of slots, two entries of the directory.
+//! A header of 128 bytes and an array of slots, two entries of the directory.
 //!
 //! ```text
 //! offset  size  field     written by                        all zeros mean
@@ -58,39 +58,33 @@
 //!      8     8  consumer  who claims, closes or takes over  never claimed
 //!     16     4  domain    who claims (before it does)       nobody has claimed yet
 //!     20   108  reserved
-//!    128     8  head      the consumer, with Release        nothing has been popped
-//!    136   120  reserved
 //! ```
 //!
 //! ```text
 //! slot:  | sequence, 8 bytes | payload, padded to a multiple of its alignment and of 8 |
+//!
+//! sequence = 2 x lap + full        laps count from 0, modulo 2^63
+//!
+//!   2 x lap      free: the producer may write the message of this lap
+//!   2 x lap + 1  full: the consumer may read it
 //! ```
 //!
-//! Messages are numbered from 1. Message `n` goes into slot `(n - 1) % capacity`, and the slot's
-//! sequence is the number of the message that was published there last, 0 if there has been none:
-//! all zeros are never a message. The producer writes slots and never reads them; the consumer
-//! reads them and never writes. `head` is the number of the last message that has been released. So
-//! at every moment
-//!
-//! | slot of message `n` | its payload belongs to |
-//! |---|---|
-//! | `n <= head`, or not published | the producer, once `head >= n - capacity` |
-//! | published, `n > head` | the consumer |
-//!
-//! A consumer that waits for message `n` expects the sequence `n`, or that of the lap before; any
-//! other is reported as damage. The numbers last for 2^64 messages, 500 years at 10^9 a second.
+//! The sequence says whose the payload is. The producer takes it from `2 x lap` to `2 x lap + 1`,
+//! the consumer from there to `2 x (lap + 1)`; nobody else writes it, and neither moves it past the
+//! other. All zeros are a ring that nothing has gone through; on any later lap a zero is a
+//! sequence that neither side expects, which is reported as damage. A zero is never a message.
 //!
 //! # Safety
 //!
 //! The structures marked as plain data have no padding, which the assertions below show, and any
-//! bytes are valid values of them. [`Slot`] and [`RingHeader`] are atomics and a payload cell that
-//! their module reaches only as sequence and head allow.
+//! bytes are valid values of them. [`Slot`] and [`Roles`] are atomics and a payload cell that their
+//! module reaches only as the sequence allows.
 #![expect(unsafe_code, reason = "statements about the layout of shared types")]
 
 use bytemuck::{Pod, Zeroable};
+use ipc_core::Shareable;
 use ipc_core::identity::DomainCell;
 use ipc_core::primitive::{AtomicU64, UnsafeCell};
-use ipc_core::{Padded, Shareable};
 
 /// `ipc-shm` as the bytes of a little-endian machine.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"ipc-shm\0");
@@ -164,17 +158,9 @@ unsafe impl Zeroable for Entry {}
 // SAFETY: integers without padding: the size is asserted below.
 unsafe impl Pod for Entry {}
 
-/// The roles of a ring, and what it knows of its consumer. Read on slow paths only.
+/// Who has the two ends of a ring. Read on slow paths only.
 #[derive(Debug)]
-#[repr(C)]
-pub(crate) struct RingHeader {
-    pub(crate) roles: Padded<Roles>,
-    pub(crate) head: Padded<AtomicU64>,
-}
-
-/// Who has the two ends of a ring.
-#[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(128))]
 pub(crate) struct Roles {
     pub(crate) producer: AtomicU64,
     pub(crate) consumer: AtomicU64,
@@ -182,9 +168,9 @@ pub(crate) struct Roles {
 }
 
 // SAFETY: atomics of which every pattern is a state; the padding is never read.
-unsafe impl Shareable for RingHeader {}
+unsafe impl Shareable for Roles {}
 
-/// One message of a ring, and its number.
+/// One message of a ring, and whose it is.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Slot<T> {
@@ -192,10 +178,15 @@ pub(crate) struct Slot<T> {
     pub(crate) payload: UnsafeCell<T>,
 }
 
-// SAFETY: sequence and head give the payload to one side at a time, with Release and Acquire.
+// SAFETY: the sequence gives the payload to one side at a time, with Release and Acquire.
 unsafe impl<T: Pod + Send> Sync for Slot<T> {}
 // SAFETY: an atomic, and plain data that is reached by copies only; zeros are an empty slot.
 unsafe impl<T: Pod + Send> Shareable for Slot<T> {}
+
+/// The low bit of a sequence: the payload is a message for the consumer.
+pub(crate) const FULL: u64 = 1;
+/// What a lap adds to a sequence.
+pub(crate) const LAP: u64 = 2;
 
 #[cfg(not(loom))]
 const _: () = {
@@ -210,8 +201,7 @@ const _: () = {
     assert!(size_of::<Header>() == 80 && size_of::<Header>() <= DIRECTORY);
     assert!(size_of::<Entry>() == 32 && ENTRIES == 96);
     assert!(offset_of!(Roles, producer) == 0 && offset_of!(Roles, consumer) == 8);
-    assert!(offset_of!(Roles, domain) == 16 && offset_of!(RingHeader, roles) == 0);
-    assert!(offset_of!(RingHeader, head) == 128 && size_of::<RingHeader>() == 256);
+    assert!(offset_of!(Roles, domain) == 16 && size_of::<Roles>() == LINE);
     assert!(size_of::<Slot<u8>>() == 16 && size_of::<Slot<u64>>() == 16);
     assert!(size_of::<Slot<[u64; 7]>>() == 64 && offset_of!(Slot<[u64; 7]>, payload) == 8);
     assert!(MAX_ALIGN <= PAYLOAD && PAYLOAD % MAX_ALIGN == 0);

@@ -60,9 +60,9 @@ mod model {
         producers_killed: AtomicUsize,
     }
 
-    fn shared(capacity: usize, done: u64) -> Arc<Shared> {
+    fn shared(capacity: usize, laps: u64) -> Arc<Shared> {
         Arc::new(Shared {
-            ring: Ring::boxed_at(capacity, done).unwrap(),
+            ring: Ring::boxed_at(capacity, laps).unwrap(),
             capacity,
             pushed: AtomicUsize::new(0),
             popped: Mutex::default(),
@@ -192,9 +192,9 @@ mod model {
         together(shared(capacity, 0), 3, &[(consumer, 3)]);
     }
 
-    /// A ring that has seen many messages.
+    /// The numbers of the laps wrap around in the middle.
     pub(crate) fn push_and_pop_old_ring() {
-        together(shared(2, (1 << 32) - 2), 3, &[(consumer, 3)]);
+        together(shared(2, (1 << 63) - 1), 3, &[(consumer, 3)]);
     }
 
     pub(crate) fn producer_is_replaced() {

@@ -123,8 +123,8 @@ fn owner(word: u64) -> Result<Option<ProcessId>, RoleError> {
 /// had waited anyway, and the question costs it at most 5 ns per miss.
 #[derive(Debug, Default)]
 pub(super) struct Misses {
-    /// The message for which the misses in a row were.
-    at: u64,
+    /// The position at which the misses in a row were.
+    at: (usize, u64),
     count: u32,
     /// The miss at which to ask again.
     look_at: u32,
@@ -137,8 +137,8 @@ const FIRST_LOOK: u32 = if cfg!(loom) { 1 } else { 1024 };
 const LONGEST: u32 = if cfg!(loom) { 1 } else { 1 << 16 };
 
 impl Misses {
-    /// A miss of message `at`: whether the peer is closed or known to be dead.
-    pub(super) fn peer_is_gone(&mut self, at: u64, role: Role<'_>) -> bool {
+    /// A miss at position `at`: whether the peer is closed or known to be dead.
+    pub(super) fn peer_is_gone(&mut self, at: (usize, u64), role: Role<'_>) -> bool {
         if at != self.at || self.look_at == 0 {
             *self = Self { at, count: 0, look_at: FIRST_LOOK, dead: self.dead };
         }
@@ -211,7 +211,7 @@ mod tests {
         let mut looks = alloc::vec::Vec::new();
         for miss in 1..=300_000_u32 {
             let before = misses.look_at;
-            assert!(!misses.peer_is_gone(7, role));
+            assert!(!misses.peer_is_gone((7, 0), role));
             if before != 0 && misses.look_at != before {
                 looks.push(miss);
             }

@@ -30,15 +30,15 @@ pub fn run(bytes: &[u8]) -> Result<(), String> {
 pub fn run_with(bytes: &[u8], bug: Bug) -> Result<(), String> {
     let Some((&first, operations)) = bytes.split_first() else { return Ok(()) };
     let capacity = usize::from(first % 9) + 1;
-    let done = match first / 9 % 3 {
+    let laps = match first / 9 % 3 {
         0 => 0,
-        1 => (1 << 32) - 2,
-        _ => (1 << 63) - 5,
+        1 => (1 << 31) - 1,
+        _ => (1 << 63) - 2,
     };
-    let mut pair = Pair::new(Ring::boxed_at(capacity, done).map_err(|e| e.to_string())?, bug);
+    let mut pair = Pair::new(Ring::boxed_at(capacity, laps).map_err(|e| e.to_string())?, bug);
     for (step, &byte) in operations.iter().enumerate() {
         pair.carry_out(byte).map_err(|what| {
-            format!("step {step} (byte {byte:#04x}), capacity {capacity}, from {done}: {what}")
+            format!("step {step} (byte {byte:#04x}), capacity {capacity}, from lap {laps}: {what}")
         })?;
     }
     Ok(())

@@ -2,9 +2,9 @@
 //!
 //! # Safety
 //!
-//! A payload is read only after its message was published, and before it is released: in between,
-//! nobody writes to it. There is one consumer: the role word names this process, and the handle is
-//! borrowed alone. Plain data may have any bytes.
+//! A payload is read only while its slot is full on the consumer's own lap. Only the consumer takes
+//! a slot out of that state, and there is one consumer: the role word names this process, and the
+//! handle is borrowed alone. Plain data may have any bytes.
 #![expect(unsafe_code, reason = "reads payloads that the slot's word makes ours")]
 
 use core::fmt;
@@ -14,7 +14,7 @@ use ipc_core::primitive::{Ordering, killed};
 
 use super::cursor::Cursor;
 use super::slots::{Keep, RawRing};
-use crate::layout::RingHeader;
+use crate::layout::{FULL, LAP, Roles};
 use crate::ring::role::{Misses, Role};
 use crate::ring::{Peer, PopError, RoleError};
 
@@ -33,10 +33,12 @@ static_assertions::assert_impl_all!(Consumer<'static, u64>: Send, Sync);
 
 impl<'r, T: Pod + Send> Consumer<'r, T> {
     pub(super) fn claim(ring: RawRing<T>, keep: Keep<'r, T>) -> Result<Self, RoleError> {
-        own(ring.header()).claim()?;
-        // Only the consumer changes it, so it cannot change any more. The first `pop` checks it.
-        let released = ring.released();
-        let cursor = Cursor::new(ring, keep, released);
+        own(ring.roles()).claim()?;
+        let Some(position) = ring.position(|sequence| sequence / LAP) else {
+            own(ring.roles()).close();
+            return Err(RoleError::Corrupt);
+        };
+        let cursor = Cursor::new(ring, keep, position);
         Ok(Self { cursor, corrupt: false, misses: Misses::default() })
     }
 
@@ -64,22 +66,22 @@ impl<'r, T: Pod + Send> Consumer<'r, T> {
     /// ```
     #[inline]
     pub fn pop(&mut self) -> Result<T, PopError> {
-        let slot = loop {
-            let (slot, number) = self.cursor.next();
+        let (slot, free) = loop {
+            let (slot, free) = self.cursor.next();
             // SAFETY: the cursor keeps its slots alive.
             let slot = unsafe { slot.as_ref() };
             // SYNC: message published (Release in `Producer::push`).
             let found = slot.sequence.load(Ordering::Acquire);
-            if found == number {
-                break slot;
+            if found == free | FULL {
+                break (slot, free);
             }
             self.refused(found)?;
         };
-        let released = self.cursor.advance();
-        // SAFETY: published and not yet released, so the payload is ours; any bytes are a `T`.
+        self.cursor.advance();
+        // SAFETY: the slot is full on our lap, so its payload is ours; any bytes are a `T`.
         let message = slot.payload.with(|payload| Ok(unsafe { payload.read() }));
-        // SYNC: message released (Acquire in `Producer::refill`).
-        self.cursor.header().head.store(released, Ordering::Release);
+        // SYNC: message released (Acquire in `Producer::push`).
+        slot.sequence.store(free.wrapping_add(LAP), Ordering::Release);
         message
     }
 
@@ -103,13 +105,13 @@ impl<'r, T: Pod + Send> Consumer<'r, T> {
     /// ```
     #[must_use]
     pub fn peer(&self) -> Peer {
-        other(self.cursor.header()).peer()
+        other(self.cursor.roles()).peer()
     }
 
     /// How many messages the ring can hold.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.cursor.capacity() as usize
+        self.cursor.capacity()
     }
 
     /// The next message is not there. `Ok`: look again.
@@ -118,15 +120,14 @@ impl<'r, T: Pod + Send> Consumer<'r, T> {
         if self.corrupt {
             return Err(PopError::Corrupt);
         }
-        let (slot, number) = self.cursor.next();
-        // What was there a lap ago; nothing, on the first one.
-        if found != number.saturating_sub(self.cursor.capacity()) {
+        let (slot, free) = self.cursor.next();
+        if found != free {
             self.corrupt = true;
             self.cursor.poison();
             return Err(PopError::Corrupt);
         }
-        let role = other(self.cursor.header());
-        if !self.misses.peer_is_gone(number, role) {
+        let (at, role) = (self.cursor.position(), other(self.cursor.roles()));
+        if !self.misses.peer_is_gone(at, role) {
             return Err(PopError::Empty);
         }
         // It may have pushed between our look and its end; after its end it pushes no more.
@@ -136,18 +137,18 @@ impl<'r, T: Pod + Send> Consumer<'r, T> {
     }
 }
 
-fn own(header: &RingHeader) -> Role<'_> {
-    Role { word: &header.roles.consumer, domain: &header.roles.domain }
+fn own(roles: &Roles) -> Role<'_> {
+    Role { word: &roles.consumer, domain: &roles.domain }
 }
 
-fn other(header: &RingHeader) -> Role<'_> {
-    Role { word: &header.roles.producer, domain: &header.roles.domain }
+fn other(roles: &Roles) -> Role<'_> {
+    Role { word: &roles.producer, domain: &roles.domain }
 }
 
 impl<T: Pod + Send> Drop for Consumer<'_, T> {
     fn drop(&mut self) {
         if !killed() {
-            own(self.cursor.header()).close();
+            own(self.cursor.roles()).close();
         }
     }
 }

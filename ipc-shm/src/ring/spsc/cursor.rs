@@ -2,16 +2,15 @@
 //!
 //! # Safety
 //!
-//! `next` points to a slot of the ring, or to its end when the lap is over; the slots live as long
-//! as `keep`.
+//! `next` points to a slot of the ring; the slots live as long as `_keep`.
 #![expect(unsafe_code, reason = "walks over the slots by pointer")]
 
 use core::ptr::NonNull;
 
 use bytemuck::Pod;
 
-use super::slots::{Keep, RawRing};
-use crate::layout::{RingHeader, Slot};
+use super::slots::{Keep, Position, RawRing};
+use crate::layout::{LAP, Roles, Slot};
 
 #[derive(Debug)]
 pub(super) struct Cursor<'r, T> {
@@ -19,8 +18,8 @@ pub(super) struct Cursor<'r, T> {
     next: NonNull<Slot<T>>,
     /// Behind the last slot.
     end: NonNull<Slot<T>>,
-    /// How many messages are done.
-    position: u64,
+    /// The sequence of a slot that is free on this lap.
+    free: u64,
     ring: RawRing<T>,
     _keep: Keep<'r, T>,
 }
@@ -31,51 +30,47 @@ unsafe impl<T: Pod + Send> Send for Cursor<'_, T> {}
 unsafe impl<T: Pod + Send> Sync for Cursor<'_, T> {}
 
 impl<'r, T> Cursor<'r, T> {
-    /// Stands behind `position` messages.
-    pub(super) fn new(ring: RawRing<T>, keep: Keep<'r, T>, position: u64) -> Self {
+    pub(super) fn new(ring: RawRing<T>, keep: Keep<'r, T>, position: Position) -> Self {
         let first = ring.slots().cast::<Slot<T>>();
-        let index = (position % ring.capacity()) as usize;
-        // SAFETY: the remainder is the index of a slot.
-        let next = unsafe { first.add(index) };
+        // SAFETY: a position has the index of a slot.
+        let next = unsafe { first.add(position.index) };
         // SAFETY: the address behind the last slot is still one of the ring's.
         let end = unsafe { first.add(ring.slots().len()) };
-        Self { next, end, position, ring, _keep: keep }
+        Self { next, end, free: position.lap.wrapping_mul(LAP), ring, _keep: keep }
     }
 
-    /// The slot of the next message, and the message's number.
+    /// The slot of the next message, and its sequence while it is free.
     #[inline(always)]
     pub(super) fn next(&self) -> (NonNull<Slot<T>>, u64) {
-        (self.next, self.position.wrapping_add(1))
+        (self.next, self.free)
     }
 
-    /// The message is done. Returns how many are.
+    /// The message is done.
     #[inline(always)]
-    pub(super) fn advance(&mut self) -> u64 {
+    pub(super) fn advance(&mut self) {
         // SAFETY: `next` is a slot, so its successor is a slot or the end.
         self.next = unsafe { self.next.add(1) };
         if self.next == self.end {
             self.next = self.ring.slots().cast();
+            self.free = self.free.wrapping_add(LAP);
         }
-        self.position = self.position.wrapping_add(1);
-        self.position
     }
 
-    /// From now on the next message has a number that no slot will ever carry.
+    /// From now on the next slot has a sequence that no ring comes to.
     pub(super) fn poison(&mut self) {
-        self.position ^= 1 << 63;
+        self.free ^= 1 << 63;
     }
 
-    #[inline(always)]
-    pub(super) fn position(&self) -> u64 {
-        self.position
+    /// Something that no two messages have in common.
+    pub(super) fn position(&self) -> (usize, u64) {
+        (self.next.as_ptr().addr(), self.free)
     }
 
-    #[inline(always)]
-    pub(super) fn header(&self) -> &RingHeader {
-        self.ring.header()
+    pub(super) fn roles(&self) -> &Roles {
+        self.ring.roles()
     }
 
-    pub(super) fn capacity(&self) -> u64 {
-        self.ring.capacity()
+    pub(super) fn capacity(&self) -> usize {
+        self.ring.slots().len()
     }
 }

@@ -2,23 +2,23 @@
 //!
 //! # Safety
 //!
-//! The header and the slots are atomics and payload cells that are reached through a [`Ring`] only.
+//! The roles and the slots are atomics and payload cells that are reached through a [`Ring`] only.
 #![expect(unsafe_code, reason = "zeroed plain data, and a statement about shared types")]
 
 use core::fmt;
 
 use bytemuck::Pod;
+use ipc_core::Shareable;
 use ipc_core::identity::DomainCell;
 use ipc_core::primitive::{AtomicU64, UnsafeCell};
-use ipc_core::{Padded, Shareable};
 
 use super::Ring;
-use crate::layout::{RingHeader, Roles, Slot};
+use crate::layout::{Roles, Slot};
 
 /// A ring of fixed capacity as a value, for a `static`, for an array of rings in a region, or
 /// inside a structure of your own.
 ///
-/// It is the very layout of every other ring: a header of 256 bytes, then `N` slots. Zeroed memory
+/// It is the very layout of every other ring: a header of 128 bytes, then `N` slots. Zeroed memory
 /// is an empty one.
 ///
 /// # Examples
@@ -40,15 +40,15 @@ use crate::layout::{RingHeader, Roles, Slot};
 /// ```
 #[repr(C)]
 pub struct FixedRing<T, const N: usize> {
-    header: RingHeader,
+    roles: Roles,
     slots: [Slot<T>; N],
 }
 
-// SAFETY: header and slots are shareable; between them lies padding at most, which nobody reads.
+// SAFETY: roles and slots are shareable; between them lies padding at most, which nobody reads.
 unsafe impl<T: Pod + Send, const N: usize> Shareable for FixedRing<T, N> {}
 
 static_assertions::assert_impl_all!(FixedRing<u64, 4>: Send, Sync, Shareable);
-static_assertions::const_assert_eq!(size_of::<FixedRing<[u64; 7], 4>>(), 256 + 4 * 64);
+static_assertions::const_assert_eq!(size_of::<FixedRing<[u64; 7], 4>>(), 128 + 4 * 64);
 
 impl<T: Pod + Send, const N: usize> FixedRing<T, N> {
     /// An empty ring. A capacity of 0 does not compile.
@@ -70,15 +70,14 @@ impl<T: Pod + Send, const N: usize> FixedRing<T, N> {
             consumer: AtomicU64::new(0),
             domain: DomainCell::new(false),
         };
-        let header = RingHeader { roles: Padded::new(roles), head: Padded::new(AtomicU64::new(0)) };
-        Self { header, slots: [const { Self::empty() }; N] }
+        Self { roles, slots: [const { Self::empty() }; N] }
     }
 
     /// The ring, to claim its ends.
     #[must_use]
     pub fn ring(&self) -> Ring<'_, T> {
         const { assert!(N > 0, "a ring holds at least one message") };
-        Ring::of(&self.header, &self.slots)
+        Ring::of(&self.roles, &self.slots)
     }
 
     const fn empty() -> Slot<T> {

@@ -1,21 +1,24 @@
 //! One producer, one consumer, a sequence in every slot.
 //!
-//! Each slot carries the number of its message, so the consumer looks at nothing but the next slot,
-//! and what travels from one processor to the other is the slots alone: a message with 56 bytes of
-//! payload is one cache line. The way back is one word, which the consumer stores after each
-//! message, and which the producer looks at only when the ring would be full if the consumer had
-//! done nothing since the last look. The producer never reads a slot.
+//! Each slot says itself whether it holds a message, and of which lap. Neither side ever reads the
+//! other's position, so nothing but the slots travels between the two processors: a message with
+//! 56 bytes of payload is one cache line.
 //!
-//! The number in the slot is that of Vyukov's bounded queue and of Firedancer's `tango`; that
-//! neither side spins on a shared index is the lesson of FastForward (Giacomoni, Moseley and
-//! Vachharajani, PPoPP 2008), whose flag, however, both sides write: every slot then travels twice.
-//! The producer's cached limit is that of `rtrb`.
+//! That is FastForward's idea (Giacomoni, Moseley and Vachharajani, PPoPP 2008). Its flag is a
+//! sequence here, as in Vyukov's bounded queue, from which a process that attaches reads its
+//! position, and with which damage shows. Any capacity is possible.
 //!
 //! # Who may touch what
 //!
-//! The layout, and a table of whose a payload is, are in `layout.rs`. Positions are private to the
-//! handles. A process that attaches finds the consumer's in the `head` word, and the producer's in
-//! the slots: it is the largest sequence there, which only the producer changes.
+//! | sequence of a slot | its payload belongs to |
+//! |---|---|
+//! | `2 x lap` | the producer, when it comes to this lap |
+//! | `2 x lap + 1` | the consumer, when it comes to this lap |
+//!
+//! No process but the two owners of the roles touches slots at all. Their positions are private,
+//! and are found again from the slots: the producer's next lap in a slot is `(sequence + 1) / 2`,
+//! which the consumer never changes, and the consumer's is `sequence / 2`, which the producer never
+//! changes. Up to the position all slots are one lap ahead of those from there on.
 //!
 //! # Deaths
 //!
@@ -26,7 +29,7 @@
 //! |---|---|---|
 //! | producer, before it stores the sequence | a half-written payload without a number | nobody ever reads it; the next producer writes there |
 //! | producer, afterwards | a message | is popped |
-//! | consumer, before it stores `head` | a message, copied or not | the next consumer gets it |
+//! | consumer, before it stores the sequence | a message, copied or not | the next consumer gets it |
 //! | consumer, afterwards | nothing | the message is gone with the process that was about to get it |
 //! | either, while it claims its end | the role word of a dead process, or of nobody | the next one claims it |
 //!

@@ -2,9 +2,9 @@
 //!
 //! # Safety
 //!
-//! A payload is written only if the message that was there before has been released, and before the
-//! new one is published: in between, nobody else looks at it. There is one producer: the role word
-//! names this process, and the handle is borrowed alone.
+//! A payload is written only while its slot is free on the producer's own lap. Only the producer
+//! takes a slot out of that state, and there is one producer: the role word names this process, and
+//! the handle is borrowed alone.
 #![expect(unsafe_code, reason = "writes payloads that the slot's word makes ours")]
 
 use core::fmt;
@@ -14,7 +14,7 @@ use ipc_core::primitive::{Ordering, killed};
 
 use super::cursor::Cursor;
 use super::slots::{Keep, RawRing};
-use crate::layout::RingHeader;
+use crate::layout::{FULL, LAP, Roles};
 use crate::ring::role::{Misses, Role};
 use crate::ring::{Peer, PushError, RoleError};
 
@@ -25,9 +25,7 @@ use crate::ring::{Peer, PushError, RoleError};
 /// kernel.
 pub struct Producer<'r, T: Pod + Send> {
     cursor: Cursor<'r, T>,
-    /// The position at which the ring was full when the consumer was last looked at.
-    limit: u64,
-    /// The ring was found damaged. `limit` is the position from then on.
+    /// The ring was found damaged, and the cursor poisoned.
     corrupt: bool,
     misses: Misses,
 }
@@ -36,13 +34,13 @@ static_assertions::assert_impl_all!(Producer<'static, u64>: Send, Sync);
 
 impl<'r, T: Pod + Send> Producer<'r, T> {
     pub(super) fn claim(ring: RawRing<T>, keep: Keep<'r, T>) -> Result<Self, RoleError> {
-        own(ring.header()).claim()?;
-        let Some(published) = ring.published() else {
-            own(ring.header()).close();
+        own(ring.roles()).claim()?;
+        let Some(position) = ring.position(|sequence| sequence.wrapping_add(FULL) / LAP) else {
+            own(ring.roles()).close();
             return Err(RoleError::Corrupt);
         };
-        let cursor = Cursor::new(ring, keep, published);
-        Ok(Self { cursor, limit: published, corrupt: false, misses: Misses::default() })
+        let cursor = Cursor::new(ring, keep, position);
+        Ok(Self { cursor, corrupt: false, misses: Misses::default() })
     }
 
     /// Copies `message` into the next slot, if that is free. Never waits.
@@ -66,23 +64,23 @@ impl<'r, T: Pod + Send> Producer<'r, T> {
     /// ```
     #[inline]
     pub fn push(&mut self, message: T) -> Result<(), PushError<T>> {
-        if self.cursor.position() == self.limit {
-            match self.refill() {
-                Ok(()) => {}
-                Err(Refused::Full) => return Err(PushError::Full(message)),
-                Err(Refused::Disconnected) => return Err(PushError::Disconnected(message)),
-                Err(Refused::Corrupt) => return Err(PushError::Corrupt(message)),
-            }
-        }
-        let (slot, number) = self.cursor.next();
-        self.cursor.advance();
+        let (slot, free) = self.cursor.next();
         // SAFETY: the cursor keeps its slots alive.
         let slot = unsafe { slot.as_ref() };
-        // SAFETY: below the limit, so the last message here has been released and the payload is
-        // ours.
+        // SYNC: message released (Release in `Consumer::pop`).
+        let found = slot.sequence.load(Ordering::Acquire);
+        if found != free {
+            return Err(match self.refused(found) {
+                Refused::Full => PushError::Full(message),
+                Refused::Disconnected => PushError::Disconnected(message),
+                Refused::Corrupt => PushError::Corrupt(message),
+            });
+        }
+        self.cursor.advance();
+        // SAFETY: the slot is free on our lap, so its payload is ours.
         slot.payload.with_mut(|payload| unsafe { payload.write(message) });
         // SYNC: message published (Acquire in `Consumer::pop`).
-        slot.sequence.store(number, Ordering::Release);
+        slot.sequence.store(free | FULL, Ordering::Release);
         Ok(())
     }
 
@@ -108,36 +106,29 @@ impl<'r, T: Pod + Send> Producer<'r, T> {
     /// ```
     #[must_use]
     pub fn peer(&self) -> Peer {
-        other(self.cursor.header()).peer()
+        other(self.cursor.roles()).peer()
     }
 
     /// How many messages the ring can hold.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.cursor.capacity() as usize
+        self.cursor.capacity()
     }
 
-    /// The limit is reached: looks how far the consumer is by now.
+    /// The next slot is not free on this lap.
     #[cold]
-    fn refill(&mut self) -> Result<(), Refused> {
+    fn refused(&mut self, found: u64) -> Refused {
+        let (_, free) = self.cursor.next();
         if self.corrupt {
-            return Err(Refused::Corrupt);
+            return Refused::Corrupt;
         }
-        let (published, capacity) = (self.cursor.position(), self.cursor.capacity());
-        // SYNC: message released (Release in `Consumer::pop`).
-        let released = self.cursor.header().head.load(Ordering::Acquire);
-        let held = published.wrapping_sub(released);
-        if held < capacity {
-            self.limit = released.wrapping_add(capacity);
-            return Ok(());
-        }
-        if held > capacity {
+        if found != free.wrapping_sub(LAP) | FULL {
             self.corrupt = true;
-            return Err(Refused::Corrupt);
+            self.cursor.poison();
+            return Refused::Corrupt;
         }
-        let role = other(self.cursor.header());
-        let gone = self.misses.peer_is_gone(published, role);
-        Err(if gone { Refused::Disconnected } else { Refused::Full })
+        let (at, role) = (self.cursor.position(), other(self.cursor.roles()));
+        if self.misses.peer_is_gone(at, role) { Refused::Disconnected } else { Refused::Full }
     }
 }
 
@@ -148,18 +139,18 @@ enum Refused {
     Corrupt,
 }
 
-fn own(header: &RingHeader) -> Role<'_> {
-    Role { word: &header.roles.producer, domain: &header.roles.domain }
+fn own(roles: &Roles) -> Role<'_> {
+    Role { word: &roles.producer, domain: &roles.domain }
 }
 
-fn other(header: &RingHeader) -> Role<'_> {
-    Role { word: &header.roles.consumer, domain: &header.roles.domain }
+fn other(roles: &Roles) -> Role<'_> {
+    Role { word: &roles.consumer, domain: &roles.domain }
 }
 
 impl<T: Pod + Send> Drop for Producer<'_, T> {
     fn drop(&mut self) {
         if !killed() {
-            own(self.cursor.header()).close();
+            own(self.cursor.roles()).close();
         }
     }
 }

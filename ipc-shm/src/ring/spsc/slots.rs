@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //!
-//! A [`RawRing`] points to a header and to slots that whoever made it keeps alive beside it: a
+//! A [`RawRing`] points to roles and to slots that whoever made it keeps alive beside it: a
 //! region of its own, a borrowed region, or an allocation.
 #![expect(unsafe_code, reason = "turns places and allocations into slots")]
 
@@ -16,7 +16,7 @@ use ipc_core::primitive::Ordering;
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use super::{Consumer, Producer};
-use crate::layout::{RingHeader, Slot};
+use crate::layout::{Roles, Slot};
 #[cfg(not(loom))]
 use crate::region::Mapping;
 use crate::ring::{RingError, RoleError};
@@ -25,9 +25,8 @@ use crate::{AttachError, Kind, Place, PlaceError, Plan, PlanError, Region};
 
 #[cfg(any(feature = "alloc", loom))]
 use {
-    crate::layout::Roles,
+    crate::layout::LAP,
     alloc::{sync::Arc, vec::Vec},
-    ipc_core::Padded,
     ipc_core::identity::DomainCell,
     ipc_core::primitive::{AtomicU64, UnsafeCell},
 };
@@ -64,7 +63,7 @@ enum Home<'r, T> {
     #[cfg(not(loom))]
     Own(Region, RingPlace<T>),
     #[cfg(not(loom))]
-    In(RawRing<T>, PhantomData<&'r RingHeader>),
+    In(RawRing<T>, PhantomData<&'r Roles>),
     #[cfg(any(feature = "alloc", loom))]
     Heap(Arc<Heap<T>>),
     #[cfg(loom)]
@@ -119,8 +118,8 @@ impl<T: Pod + Send> Ring<'static, T> {
             return Err(AttachError::Kind { found, expected });
         }
         match (region.place(0), region.place(1)) {
-            (Ok(header), Ok(slots)) => {
-                Ok(Self { home: Home::Own(region, RingPlace { header, slots }) })
+            (Ok(roles), Ok(slots)) => {
+                Ok(Self { home: Home::Own(region, RingPlace { roles, slots }) })
             }
             _ => {
                 let mut plan = Plan::of_kind(Kind::Spsc);
@@ -159,17 +158,16 @@ impl<T: Pod + Send> Ring<'static, T> {
         Self::boxed_at(capacity, 0)
     }
 
-    /// As [`boxed`](Self::boxed), as if `done` messages had gone through: for tests of very old
-    /// rings.
+    /// As [`boxed`](Self::boxed), as if `laps` laps were over: for tests of very old rings.
     #[doc(hidden)]
-    pub fn boxed_at(capacity: usize, done: u64) -> Result<Self, RingError> {
+    pub fn boxed_at(capacity: usize, laps: u64) -> Result<Self, RingError> {
         if capacity == 0 {
             return Err(RingError::ZeroCapacity);
         }
         let mut slots = Vec::new();
         slots.try_reserve_exact(capacity).map_err(|_| RingError::OutOfMemory)?;
-        slots.extend((0..capacity as u64).map(|index| Slot {
-            sequence: AtomicU64::new(last_in_slot(index, done, capacity as u64)),
+        slots.extend((0..capacity).map(|_| Slot {
+            sequence: AtomicU64::new(laps.wrapping_mul(LAP)),
             payload: UnsafeCell::new(T::zeroed()),
         }));
         let roles = Roles {
@@ -177,9 +175,7 @@ impl<T: Pod + Send> Ring<'static, T> {
             consumer: AtomicU64::new(0),
             domain: DomainCell::new(false),
         };
-        let head = Padded::new(AtomicU64::new(done));
-        let header = RingHeader { roles: Padded::new(roles), head };
-        Ok(Self { home: Home::Heap(Arc::new(Heap { header, slots })) })
+        Ok(Self { home: Home::Heap(Arc::new(Heap { roles, slots })) })
     }
 }
 
@@ -207,14 +203,14 @@ impl<'r, T: Pod + Send> Ring<'r, T> {
     /// ```
     #[cfg(not(loom))]
     pub fn in_region(region: &'r Region, place: RingPlace<T>) -> Result<Self, PlaceError> {
-        let (header, slots) = (region.get(place.header)?, region.slice(place.slots)?);
-        Ok(Self::of(header, slots))
+        let (roles, slots) = (region.get(place.roles)?, region.slice(place.slots)?);
+        Ok(Self::of(roles, slots))
     }
 
-    /// The ring made of `header` and `slots`, of which there is at least one.
+    /// The ring made of `roles` and `slots`, of which there is at least one.
     #[cfg(not(loom))]
-    pub(super) fn of(header: &'r RingHeader, slots: &'r [Slot<T>]) -> Self {
-        Self { home: Home::In(RawRing::new(header, slots), PhantomData) }
+    pub(super) fn of(roles: &'r Roles, slots: &'r [Slot<T>]) -> Self {
+        Self { home: Home::In(RawRing::new(roles, slots), PhantomData) }
     }
 
     /// Becomes the ring's producer, where the last one stopped.
@@ -282,14 +278,14 @@ impl<'r, T: Pod + Send> Ring<'r, T> {
                 let at = |offset: usize| map.at(crate::layout::PAYLOAD + offset);
                 let first = at(place.slots.offset()).cast();
                 let slots = NonNull::slice_from_raw_parts(first, place.slots.count());
-                let ring = RawRing { header: at(place.header.offset()).cast(), slots };
+                let ring = RawRing { roles: at(place.roles.offset()).cast(), slots };
                 Ok((ring, Keep::Own(map)))
             }
             #[cfg(not(loom))]
             Home::In(ring, _) => Ok((*ring, Keep::In(PhantomData))),
             #[cfg(any(feature = "alloc", loom))]
             Home::Heap(heap) => {
-                Ok((RawRing::new(&heap.header, &heap.slots), Keep::Heap(Arc::clone(heap))))
+                Ok((RawRing::new(&heap.roles, &heap.slots), Keep::Heap(Arc::clone(heap))))
             }
             #[cfg(loom)]
             Home::Nowhere(_) => Err(RoleError::Corrupt),
@@ -307,7 +303,7 @@ impl<T: Pod + Send> fmt::Debug for Ring<'_, T> {
 #[cfg(not(loom))]
 #[derive(Debug)]
 pub struct RingPlace<T> {
-    header: Place<RingHeader>,
+    roles: Place<Roles>,
     slots: Place<Slot<T>>,
 }
 
@@ -336,28 +332,34 @@ impl<T: Pod + Send> RingPlace<T> {
             return Err(RingError::ZeroCapacity);
         }
         let place = |plan: &mut Plan| -> Result<Self, PlanError> {
-            Ok(Self { header: plan.one()?, slots: plan.array(capacity)? })
+            Ok(Self { roles: plan.one()?, slots: plan.array(capacity)? })
         };
         place(plan).map_err(RingError::Plan)
     }
 }
 
-/// The header and the slots of a ring that somebody else keeps alive.
+/// The roles and the slots of a ring that somebody else keeps alive.
 #[derive(Debug)]
 pub(super) struct RawRing<T> {
-    header: NonNull<RingHeader>,
+    roles: NonNull<Roles>,
     slots: NonNull<[Slot<T>]>,
 }
 
+/// Where one side stands: how many laps it has done, and the slots of this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) lap: u64,
+    pub(super) index: usize,
+}
+
 impl<T> RawRing<T> {
-    fn new(header: &RingHeader, slots: &[Slot<T>]) -> Self {
-        Self { header: header.into(), slots: slots.into() }
+    fn new(roles: &Roles, slots: &[Slot<T>]) -> Self {
+        Self { roles: roles.into(), slots: slots.into() }
     }
 
-    #[inline(always)]
-    pub(super) fn header(&self) -> &RingHeader {
+    pub(super) fn roles(&self) -> &Roles {
         // SAFETY: alive beside this, see the head of the file.
-        unsafe { self.header.as_ref() }
+        unsafe { self.roles.as_ref() }
     }
 
     #[inline(always)]
@@ -365,37 +367,28 @@ impl<T> RawRing<T> {
         self.slots
     }
 
-    /// Never 0: plans refuse empty places, and so does the heap.
-    pub(super) fn capacity(&self) -> u64 {
-        self.slots.len() as u64
-    }
-
-    /// How many messages have been released.
-    pub(super) fn released(&self) -> u64 {
-        // SYNC: message released (Release in `Consumer::pop`).
-        self.header().head.load(Ordering::Acquire)
-    }
-
-    /// How many messages have been published, if the words are those of a ring. Only the producer,
-    /// or whoever has just become it, may ask: nobody else changes the answer.
-    pub(super) fn published(&self) -> Option<u64> {
+    /// The position of a side whose next lap in a slot is `lap_of(sequence)`; `None` if no history
+    /// of a ring leads to these sequences.
+    ///
+    /// Only that side, or whoever has just become it, may ask: nobody else changes the answer.
+    pub(super) fn position(&self, lap_of: impl Fn(u64) -> u64) -> Option<Position> {
         // SAFETY: alive beside this, see the head of the file.
         let slots = unsafe { self.slots.as_ref() };
-        let sequences = || slots.iter().map(|slot| slot.sequence.load(Ordering::Relaxed));
-        let published = sequences().max()?;
-        let capacity = self.capacity();
-        let expected = (0..capacity).map(|index| last_in_slot(index, published, capacity));
-        let held = published.checked_sub(self.released())?;
-        (held <= capacity && sequences().eq(expected)).then_some(published)
-    }
-}
-
-/// The number of the last of `done` messages that went into slot `index`; 0 if none did.
-fn last_in_slot(index: u64, done: u64, capacity: u64) -> u64 {
-    let (laps, rest) = (done / capacity, done % capacity);
-    match if index < rest { laps } else { laps.wrapping_sub(1) } {
-        u64::MAX => 0,
-        lap => lap * capacity + index + 1,
+        // SYNC: what the last owner did to the slots is seen through its end; this orders the rest.
+        let mut laps = slots.iter().map(|slot| lap_of(slot.sequence.load(Ordering::Acquire)));
+        let ahead = laps.next()?;
+        // Laps are numbers of 63 bits.
+        let behind = ahead.wrapping_sub(1) & (u64::MAX >> 1);
+        let mut found = None;
+        for (lap, index) in laps.zip(1..) {
+            match found {
+                None if lap == ahead => {}
+                None if lap == behind => found = Some(Position { lap, index }),
+                Some(_) if lap == behind => {}
+                _ => return None,
+            }
+        }
+        Some(found.unwrap_or(Position { lap: ahead, index: 0 }))
     }
 }
 
@@ -422,6 +415,6 @@ pub(super) enum Keep<'r, T> {
 #[cfg(any(feature = "alloc", loom))]
 #[derive(Debug)]
 pub(super) struct Heap<T> {
-    header: RingHeader,
+    roles: Roles,
     slots: Vec<Slot<T>>,
 }
