@@ -10,7 +10,7 @@ use rustix::fd::BorrowedFd;
 use rustix::ioctl::{Updater, ioctl, opcode};
 
 use super::ExitStatus;
-use crate::Result;
+use crate::{Errno, Result};
 
 /// The kernel's `struct pidfd_info` in its first published size (`linux/pidfd.h`). Later kernels
 /// append to it and still serve this size.
@@ -44,6 +44,16 @@ const PIDFD_GET_INFO: rustix::ioctl::Opcode = opcode::read_write::<PidfdInfo>(0x
 /// `ENOTTY` or `EINVAL` from a kernel without the ioctl (before 6.13), `ESRCH` from one that keeps
 /// no status after the reap (before 6.15).
 pub(super) fn exit_status(pidfd: BorrowedFd<'_>) -> Result<Option<ExitStatus>> {
+    match ask(pidfd) {
+        // The kernel looks for the status first and for the process second, and a reap stores the
+        // one before it removes the other. A reap between the two looks leaves neither; after it
+        // the status is there, where it is kept at all.
+        Err(Errno::SRCH) => ask(pidfd),
+        answer => answer,
+    }
+}
+
+fn ask(pidfd: BorrowedFd<'_>) -> Result<Option<ExitStatus>> {
     let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
     // SAFETY: `PidfdInfo` is the structure that this number stands for.
     let request = unsafe { Updater::<PIDFD_GET_INFO, PidfdInfo>::new(&mut info) };

@@ -20,6 +20,7 @@ fn main() -> std::process::ExitCode {
         ("s06_sigchld_ignored_after_the_fork", status::s06_sigchld_ignored_after_the_fork),
         ("s07_another_thread_reaps_every_child", status::s07_another_thread_reaps_every_child),
         ("status_in_a_process_that_is_not_the_parent", status::in_a_process_not_the_parent),
+        ("status_in_the_middle_of_a_reap", status::in_the_middle_of_a_reap),
         ("status_of_a_living_child_elsewhere", status::living_child_of_another_process),
         ("unreaped_by_its_parent_is_unknown", status::unreaped_by_its_parent_is_unknown),
         ("answer_is_kept", status::answer_is_kept),

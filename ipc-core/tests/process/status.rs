@@ -148,6 +148,33 @@ pub(crate) fn in_a_process_not_the_parent() {
     }
 }
 
+/// A witness that asks without a pause asks in the middle of many a reap.
+pub(crate) fn in_the_middle_of_a_reap() {
+    for round in 0..500 {
+        doing("round of a witness that asks while the parent reaps");
+        let code = round % 256;
+        let (reader, writer) = rustix::pipe::pipe().expect("pipe");
+        let mut child = fork_fn(|| {
+            rustix::io::read(&reader, &mut [0]).expect("read");
+            code
+        })
+        .expect("fork");
+        let mut witness = fork_fn(|| {
+            rustix::io::write(&writer, &[0]).expect("write");
+            let status = loop {
+                if let Some(status) = child.try_wait().expect("wait") {
+                    break status;
+                }
+            };
+            assert_eq!(status, if_kept(ExitStatus::Exited(code)));
+            0
+        })
+        .expect("fork");
+        assert_eq!(child.wait(), Ok(ExitStatus::Exited(code)));
+        assert_eq!(witness.wait(), Ok(ExitStatus::Exited(0)));
+    }
+}
+
 /// Asked again and again about a living child, a process that is not its parent learns nothing, also
 /// after the time that a status may take.
 pub(crate) fn living_child_of_another_process() {
