@@ -39,7 +39,7 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
     /// What the workers have done so far.
     fn workers(&self) -> Vec<WorkerStats>;
 
-    /// How many bytes of a call travel without a detour, and the most that a call may have.
+    /// How many bytes of a call travel without a detour, and the most that one argument may have.
     fn sizes(&self) -> (usize, usize);
 }
 

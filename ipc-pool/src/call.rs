@@ -25,8 +25,8 @@ use serde::de::DeserializeOwned;
 use crate::error::TaskError;
 use crate::function::{self, NAME};
 
-/// Reads arguments, calls the function at the address, appends the result.
-type Trampoline = fn(*const (), &[u8], &mut Vec<u8>) -> Result<(), TaskError>;
+/// Reads arguments, calls the function at the address, appends the result, which may have so many bytes.
+type Trampoline = fn(*const (), &[u8], &mut Vec<u8>, usize) -> Result<(), TaskError>;
 
 /// Bytes before the argument.
 pub(crate) const HEADER: usize = 2 * NAME;
@@ -64,14 +64,15 @@ pub(crate) fn append<T: Serialize>(value: &T, to: &mut Vec<u8>) -> Result<(), po
     }
 }
 
-/// Makes the call that `bytes` are, and appends its result to `output`.
-pub(crate) fn make(bytes: &[u8], output: &mut Vec<u8>) -> Result<(), TaskError> {
+/// Makes the call that `bytes` are, and appends its result to `output`, or its results, of which each may have
+/// `limit` bytes.
+pub(crate) fn make(bytes: &[u8], output: &mut Vec<u8>, limit: usize) -> Result<(), TaskError> {
     let (trampoline, rest) = split_address(bytes)?;
     let (function, argument) = split_address(rest)?;
     // SAFETY: `header` put a `Trampoline` there, in this program.
     let trampoline = unsafe { core::mem::transmute::<*const (), Trampoline>(trampoline) };
     // What a panic left half done is seen by nobody but the function's own statics.
-    let call = || trampoline(function, argument, output);
+    let call = || trampoline(function, argument, output, limit);
     catch_unwind(AssertUnwindSafe(call))
         .unwrap_or_else(|payload| Err(TaskError::Panicked { message: message_of(payload) }))
 }
@@ -87,22 +88,24 @@ fn one<A: DeserializeOwned, R: Serialize>(
     function: *const (),
     argument: &[u8],
     output: &mut Vec<u8>,
+    limit: usize,
 ) -> Result<(), TaskError> {
     let argument = postcard::from_bytes(argument).map_err(decode)?;
-    call_one::<A, R>(function, argument, output)
+    call_one::<A, R>(function, argument, output, limit)
 }
 
 fn many<A: DeserializeOwned, R: Serialize>(
     function: *const (),
     mut arguments: &[u8],
     output: &mut Vec<u8>,
+    limit: usize,
 ) -> Result<(), TaskError> {
     let count: u32;
     (count, arguments) = postcard::take_from_bytes(arguments).map_err(decode)?;
     for _ in 0..count {
         let argument;
         (argument, arguments) = postcard::take_from_bytes(arguments).map_err(decode)?;
-        call_one::<A, R>(function, argument, output)?;
+        call_one::<A, R>(function, argument, output, limit)?;
     }
     Ok(())
 }
@@ -111,10 +114,14 @@ fn call_one<A, R: Serialize>(
     function: *const (),
     argument: A,
     output: &mut Vec<u8>,
+    limit: usize,
 ) -> Result<(), TaskError> {
     // SAFETY: `of_one` and `of_many` pair this trampoline with a `fn(A) -> R` for the same A and R.
     let function = unsafe { core::mem::transmute::<*const (), fn(A) -> R>(function) };
-    append(&function(argument), output).map_err(|error| TaskError::Encode(error.to_string()))
+    let before = output.len();
+    append(&function(argument), output).map_err(|error| TaskError::Encode(error.to_string()))?;
+    let size = output.len() - before;
+    if size > limit { Err(TaskError::TooLarge { size, limit }) } else { Ok(()) }
 }
 
 fn decode(error: postcard::Error) -> TaskError {
@@ -166,7 +173,7 @@ mod tests {
     fn run<A: Serialize>(mut call: Vec<u8>, argument: &A) -> (Result<(), TaskError>, Vec<u8>) {
         append(argument, &mut call).unwrap();
         let mut output = Vec::new();
-        (make(&call, &mut output), output)
+        (make(&call, &mut output, 100), output)
     }
 
     #[test]
@@ -185,10 +192,20 @@ mod tests {
     }
 
     #[test]
+    fn each_result_has_the_limit_to_itself() {
+        let bytes = |n: usize| vec![7_u8; n];
+        let (result, output) = run(of_many(bytes).unwrap(), &[99_usize; 3].as_slice());
+        assert_eq!((result, output.len()), (Ok(()), 300));
+        let (result, _) = run(of_many(bytes).unwrap(), &[99_usize, 100].as_slice());
+        assert_eq!(result, Err(TaskError::TooLarge { size: 101, limit: 100 }));
+        assert_eq!(run(of_one(bytes).unwrap(), &100_usize).0, result);
+    }
+
+    #[test]
     fn an_argument_of_another_type_is_an_error() {
         let (result, _) = run(of_one(|text: String| text).unwrap(), &u64::MAX);
         assert!(matches!(result, Err(TaskError::Decode(_))), "{result:?}");
-        assert!(matches!(make(&[1, 2], &mut Vec::new()), Err(TaskError::Decode(_))));
+        assert!(matches!(make(&[1, 2], &mut Vec::new(), 100), Err(TaskError::Decode(_))));
     }
 
     #[test]

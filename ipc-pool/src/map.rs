@@ -37,10 +37,10 @@ where
     for argument in items {
         item.clear();
         call::append(&argument, &mut item).map_err(|e| PoolError::Encode(e.to_string()))?;
-        let length = start.len() + Chunk::MOST_COUNT + item.len();
-        if length > limit {
-            return Err(PoolError::TooLarge { size: length, limit }.into());
+        if item.len() > limit {
+            return Err(PoolError::TooLarge { size: item.len(), limit }.into());
         }
+        let length = start.len() + Chunk::MOST_COUNT + item.len();
         // A chunk travels without a detour, unless one item alone is larger than that.
         if chunk.count > 0 && length + chunk.items.len() > fitting {
             running.start(&start, &mut chunk)?;

@@ -125,7 +125,7 @@ impl Pool {
     {
         let mut bytes = call::of_one(f)?;
         call::append(&argument, &mut bytes).map_err(|e| PoolError::Encode(e.to_string()))?;
-        let (size, (_, limit)) = (bytes.len(), self.backend.sizes());
+        let (size, (_, limit)) = (bytes.len() - call::HEADER, self.backend.sizes());
         if size > limit {
             return Err(PoolError::TooLarge { size, limit });
         }
@@ -304,8 +304,11 @@ impl Builder {
         self
     }
 
-    /// The most bytes that one argument or one result may have: beyond it lies an error, and not the
-    /// end of memory.
+    /// The most bytes that one argument or one result may have, in its serialised form: beyond it lies an
+    /// error, and not the end of memory.
+    ///
+    /// Each item of a [`Pool::map`] has the limit to itself, and so has each of its results, though those of a
+    /// chunk travel together.
     pub fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self

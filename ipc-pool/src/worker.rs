@@ -11,7 +11,7 @@ use ipc_core::process::Start;
 use rustix::fd::OwnedFd;
 
 use crate::call;
-use crate::error::{TaskError, WorkerError};
+use crate::error::WorkerError;
 use crate::slot::{self, Owner, Seen, State};
 use crate::table::{Counter, Shape, Table};
 
@@ -47,7 +47,7 @@ pub(crate) struct Orders {
     pub(crate) shape: Shape,
     pub(crate) seat: u32,
     pub(crate) incarnation: u16,
-    /// The most bytes that a result may have.
+    /// The most bytes that one result may have.
     pub(crate) limit: u64,
 }
 
@@ -208,11 +208,7 @@ impl Worker {
 
     /// Runs the call; what the result area will hold.
     fn perform(&self, input: &[u8], output: &mut Vec<u8>) -> State {
-        let mut result = call::make(input, output);
-        if output.len() > self.limit {
-            result = Err(TaskError::TooLarge { size: output.len(), limit: self.limit });
-        }
-        match result {
+        match call::make(input, output, self.limit) {
             Ok(()) => State::Done,
             Err(failure) => {
                 call::put_failure(&failure, output);

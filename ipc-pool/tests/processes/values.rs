@@ -104,16 +104,28 @@ pub(crate) fn sizes() {
 
 pub(crate) fn too_large() {
     let pool = Pool::builder().workers(1).limit(10_000).build().unwrap();
-    let argument = pool.submit(|bytes: Vec<u8>| bytes.len(), vec![0; 10_000]);
-    assert!(matches!(argument, Err(PoolError::TooLarge { limit: 10_000, .. })), "{argument:?}");
+    let argument = pool.submit(|bytes: Vec<u8>| bytes.len(), vec![0; 9_999]);
+    let expected =
+        |error: &PoolError| matches!(error, PoolError::TooLarge { size: 10_001, limit: 10_000 });
+    assert!(expected(&argument.unwrap_err()));
+    assert_eq!(pool.call(|bytes: Vec<u8>| bytes.len(), vec![0; 9_998]).unwrap(), 9_998);
     let result = pool.call(|n: usize| vec![0_u8; n], 10_000);
     assert!(
         matches!(result, Err(Error::Task(TaskError::TooLarge { size: 10_002, limit: 10_000 }))),
         "{result:?}"
     );
     assert_eq!(pool.call(|n: usize| vec![0_u8; n], 9_998).unwrap().len(), 9_998);
-    let item = pool.map(|bytes: Vec<u8>| bytes.len(), [vec![0; 20_000]]);
-    assert!(matches!(item, Err(Error::Pool(PoolError::TooLarge { .. }))), "{item:?}");
+    let item = pool.map(|bytes: Vec<u8>| bytes.len(), [vec![0; 9_999]]);
+    assert!(matches!(item, Err(Error::Pool(ref error)) if expected(error)));
+    doing("chunks whose items are within the limit, and who are not themselves");
+    let back = pool.map(|bytes: Vec<u8>| bytes, (0..200).map(|i| vec![i; 9_998])).unwrap();
+    assert!(back.iter().enumerate().all(|(i, bytes)| *bytes == [i as u8; 9_998]));
+    let results = pool.map(|n: usize| vec![0_u8; n], [9_998; 500]).unwrap();
+    assert!(results.len() == 500 && results.iter().all(|result| result.len() == 9_998));
+    let one =
+        pool.map(|n: usize| vec![0_u8; n], (0..500).map(|i| if i == 321 { 9_999 } else { 0 }));
+    let expected = TaskError::TooLarge { size: 10_001, limit: 10_000 };
+    assert!(matches!(one, Err(Error::Task(error)) if error == expected));
 }
 
 pub(crate) fn bad_input() {
