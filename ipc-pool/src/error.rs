@@ -137,6 +137,9 @@ pub enum TaskError {
     },
     /// The ticket has given its result away already.
     Taken,
+    /// What the pool's memory says of the task is not what any step of the pool writes: something else has
+    /// written there, such as a wild pointer in a task. No result of this pool is to be trusted from here on.
+    Damaged,
 }
 
 static_assertions::assert_impl_all!(TaskError: Send, Sync);
@@ -157,6 +160,7 @@ impl fmt::Display for TaskError {
                 write!(f, "a result of {size} bytes, more than the {limit} allowed")
             }
             Self::Taken => f.write_str("the result has been taken already"),
+            Self::Damaged => f.write_str("the memory of the pool was overwritten"),
         }
     }
 }
@@ -200,7 +204,7 @@ impl From<TaskError> for Error {
 /// The result of a call that can fail in any way of this crate.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
-/// Why a worker process could not take up its work; it says so on standard error and ends.
+/// Why a worker process cannot take up its work, or cannot go on; it says so on standard error and ends.
 #[derive(Debug)]
 pub(crate) enum WorkerError {
     /// The parcel that it was started with is not one of this version.
@@ -209,6 +213,8 @@ pub(crate) enum WorkerError {
     Layout(PoolError),
     /// Without a watch over the application a worker could outlive it.
     Watch(std::io::Error),
+    /// As [`TaskError::Damaged`]. The supervisor buries the worker, and the task gets its outcome there.
+    Damaged,
 }
 
 impl fmt::Display for WorkerError {
@@ -218,6 +224,7 @@ impl fmt::Display for WorkerError {
             Self::Attach(error) => error.fmt(f),
             Self::Layout(error) => error.fmt(f),
             Self::Watch(error) => write!(f, "the application cannot be watched: {error}"),
+            Self::Damaged => TaskError::Damaged.fmt(f),
         }
     }
 }

@@ -223,6 +223,12 @@ impl<'a> Slot<'a> {
         self.change(seen, after).is_some()
     }
 
+    /// What no step does: for tests of what then happens.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn overwrite(self, bits: u64) {
+        self.0.store(bits, Ordering::Release);
+    }
+
     fn change(self, from: Seen, to: Seen) -> Option<Seen> {
         // SYNC: slot handed over, both ways: what was read before is released, what was written before is acquired.
         let result = self.0.compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed);

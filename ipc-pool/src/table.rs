@@ -19,7 +19,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::bell::Bell;
 use crate::error::{PoolError, WorkerError};
-use crate::slot::Slot;
+use crate::slot::{Seen, Slot};
 
 /// The numbers that the layout depends on; both sides have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +135,11 @@ impl Table {
 
     pub(crate) fn window(&self, seat: usize) -> Area<'_> {
         self.area(self.places.windows, seat, self.shape.window)
+    }
+
+    /// Whether the worker that the word names is one of this pool. A word that names none names seat 0.
+    pub(crate) fn knows_owner(&self, seen: Seen) -> bool {
+        seen.owner().seat() < self.workers()
     }
 
     /// Whether a task waits for a worker.

@@ -80,13 +80,10 @@ impl Orders {
 
 /// The first code of ours in a worker process; its result is the exit code.
 pub(crate) fn main(start: Start) -> i32 {
-    match Worker::new(start) {
-        Ok(mut worker) => {
-            worker.run();
-            0
-        }
+    match Worker::new(start).and_then(|mut worker| worker.run()) {
+        Ok(()) => 0,
         Err(error) => {
-            eprintln!("ipc-pool: a worker cannot begin: {error}");
+            eprintln!("ipc-pool: worker {} ends: {error}", std::process::id());
             1
         }
     }
@@ -105,8 +102,15 @@ struct Worker {
     output: Vec<u8>,
 }
 
-/// The application no longer wants the task: its slot has changed hands.
-struct Gone;
+/// The slot is no longer the worker's, or the application has nothing to hand over. Nobody takes a task from a
+/// living worker, so something else has written to the memory.
+struct Damaged;
+
+impl From<Damaged> for WorkerError {
+    fn from(_: Damaged) -> Self {
+        Self::Damaged
+    }
+}
 
 impl Worker {
     fn new(start: Start) -> Result<Self, WorkerError> {
@@ -131,14 +135,14 @@ impl Worker {
         })
     }
 
-    fn run(&mut self) {
+    fn run(&mut self) -> Result<(), WorkerError> {
         loop {
             if let Some((slot, mine)) = self.claim() {
-                self.serve(slot, mine);
+                self.serve(slot, mine)?;
             } else if self.table.is_stopped() {
-                return;
+                return Ok(());
             } else {
-                self.idle();
+                self.idle()?;
             }
         }
     }
@@ -153,12 +157,12 @@ impl Worker {
         Some(found)
     }
 
-    fn idle(&mut self) {
+    fn idle(&mut self) -> Result<(), Damaged> {
         let bell = self.table.worker_bell(self.seat);
         let news = || self.table.has_queued() || self.table.is_stopped();
         for _ in 0..LOOKS {
             if news() {
-                return;
+                return Ok(());
             }
             core::hint::spin_loop();
         }
@@ -170,30 +174,29 @@ impl Worker {
             if self.table.has_queued() {
                 self.table.rouse_one();
             }
-            self.serve(slot, mine);
+            self.serve(slot, mine)?;
         }
+        Ok(())
     }
 
-    fn serve(&mut self, slot: usize, mine: Seen) {
+    fn serve(&mut self, slot: usize, mine: Seen) -> Result<(), Damaged> {
         let began = Instant::now();
         let (mut input, mut output) =
             (core::mem::take(&mut self.input), core::mem::take(&mut self.output));
-        input.clear();
-        output.clear();
-        let served = self.receive(slot, mine, &mut input).and_then(|mine| {
-            let state = self.perform(&input, &mut output);
-            self.send(slot, mine, state, &output)
-        });
+        let mine = self.receive(slot, mine, &mut input)?;
+        let state = self.perform(&input, &mut output);
+        self.send(slot, mine, state, &output)?;
+        self.count(began.elapsed());
+        self.table.slot_bell(slot).ring();
+        self.table.pool_bell().ring();
         // One value of a gigabyte must not be kept for ever.
         const KEEP: usize = 1 << 20;
-        input.shrink_to(KEEP);
-        output.shrink_to(KEEP);
-        (self.input, self.output) = (input, output);
-        if let Ok(()) = served {
-            self.count(began.elapsed());
-            self.table.slot_bell(slot).ring();
-            self.table.pool_bell().ring();
+        for buffer in [&mut input, &mut output] {
+            buffer.clear();
+            buffer.shrink_to(KEEP);
         }
+        (self.input, self.output) = (input, output);
+        Ok(())
     }
 
     fn count(&self, busy: Duration) {
@@ -218,7 +221,7 @@ impl Worker {
     }
 
     /// Reads the argument, which the application hands over in parts when it is larger than its area.
-    fn receive(&self, slot: usize, mut mine: Seen, input: &mut Vec<u8>) -> Result<Seen, Gone> {
+    fn receive(&self, slot: usize, mut mine: Seen, input: &mut Vec<u8>) -> Result<Seen, Damaged> {
         let area = self.table.argument(slot);
         area.take(input);
         while input.len() < area.total() {
@@ -226,14 +229,14 @@ impl Worker {
             let before = input.len();
             self.table.window(self.seat).take(input);
             if input.len() == before {
-                return Err(Gone);
+                return Err(Damaged);
             }
         }
         Ok(mine)
     }
 
     /// Writes the result, through the window in parts when it is larger than its area.
-    fn send(&self, slot: usize, mut mine: Seen, end: State, output: &[u8]) -> Result<(), Gone> {
+    fn send(&self, slot: usize, mut mine: Seen, end: State, output: &[u8]) -> Result<(), Damaged> {
         let area = self.table.result(slot);
         if area.put(output) < output.len() {
             let window = self.table.window(self.seat);
@@ -242,13 +245,13 @@ impl Worker {
                 mine = self.hand_over(slot, mine, State::Part)?;
             }
         }
-        self.table.slot(slot).turn(mine, end).map(drop).ok_or(Gone)
+        self.table.slot(slot).turn(mine, end).map(drop).ok_or(Damaged)
     }
 
     /// Gives the window to the application and waits until it comes back.
-    fn hand_over(&self, slot: usize, mine: Seen, why: State) -> Result<Seen, Gone> {
+    fn hand_over(&self, slot: usize, mine: Seen, why: State) -> Result<Seen, Damaged> {
         let word = self.table.slot(slot);
-        let asked = word.turn(mine, why).ok_or(Gone)?;
+        let asked = word.turn(mine, why).ok_or(Damaged)?;
         // A full counter means that the supervisor has calls enough to wake for.
         let _ = rustix::io::write(&self.signal, &1_u64.to_ne_bytes());
         let bell = self.table.worker_bell(self.seat);
@@ -258,7 +261,7 @@ impl Worker {
                 bell.leave();
                 let back = seen.state() == State::Running
                     && (seen.generation(), seen.owner()) == (asked.generation(), asked.owner());
-                return if back { Ok(seen) } else { Err(Gone) };
+                return if back { Ok(seen) } else { Err(Damaged) };
             }
             // As in `idle`.
             let _ = bell.wait(Deadline::after(SLICE), || word.load() != asked);

@@ -133,15 +133,18 @@ impl Desk {
         self.slots.iter().all(Option::is_none)
     }
 
-    /// Takes the outcome out of a slot whose task is over.
+    /// Takes the outcome out of a slot whose task is over, or whose word is none of a task.
     fn settle(&mut self, table: &Table, slot: usize) {
+        let Some(task) = self.slots[slot] else { return };
         let word = table.slot(slot);
         let seen = word.load();
-        if !seen.is_over() {
+        let damaged = seen.state() == State::Free || !table.knows_owner(seen);
+        if !damaged && !seen.is_over() {
             return;
         }
-        let Some(task) = self.slots[slot] else { return };
-        if let Some(entry) = self.tasks.get_mut(&task).filter(|entry| !entry.abandoned) {
+        if damaged {
+            self.resolve(task, Err(TaskError::Damaged));
+        } else if let Some(entry) = self.tasks.get_mut(&task).filter(|entry| !entry.abandoned) {
             let area = table.result(slot);
             let mut bytes = core::mem::take(&mut entry.received);
             if area.total() <= area.capacity() {
@@ -180,9 +183,9 @@ impl Desk {
     pub(crate) fn move_parts(&mut self, table: &Table) {
         for slot in 0..self.slots.len() {
             let (word, seen) = (table.slot(slot), table.slot(slot).load());
-            let window = table.window(seen.owner().seat().min(table.workers() - 1));
             let entry = self.slots[slot].and_then(|task| self.tasks.get_mut(&task));
-            let Some(entry) = entry else { continue };
+            let Some(entry) = entry.filter(|_| table.knows_owner(seen)) else { continue };
+            let window = table.window(seen.owner().seat());
             match seen.state() {
                 State::More => {
                     let rest = entry.call.get(entry.sent..).unwrap_or_default();

@@ -147,6 +147,9 @@ impl Backend for SharedMemory {
                 desk::Taken::Outcome(outcome) => return Some(outcome),
                 desk::Taken::Waiting(slot, seen) => (slot, seen),
             };
+            if until.has_passed() {
+                return None;
+            }
             let moved = || {
                 let now = self.table.slot(slot).load();
                 now.generation() != seen.generation()
@@ -157,9 +160,6 @@ impl Backend for SharedMemory {
                 moved()
             }) {
                 continue;
-            }
-            if until.has_passed() {
-                return None;
             }
             // The only error is that of a word in no mapping.
             let _ = self.table.slot_bell(slot).wait(until.min(Deadline::after(SLICE)), moved);
@@ -187,5 +187,44 @@ impl Backend for SharedMemory {
 
     fn sizes(&self) -> (usize, usize) {
         ((self.table.shape().payload as usize - crate::table::AREA_HEADER) * 8, self.limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::sync::Arc;
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::error::TaskError;
+
+    /// A pool whose workers never come.
+    fn without_workers() -> Arc<SharedMemory> {
+        let shape = Shape { workers: 2, slots: 1, payload: 64, window: 64 };
+        Arc::new(SharedMemory::new(shape, 0, 1000).unwrap())
+    }
+
+    /// As `poll`, but what takes more than ten seconds has hung.
+    fn poll(pool: &Arc<SharedMemory>, task: TaskId, timeout: Duration) -> Option<Outcome> {
+        let (pool, (done, over)) = (pool.clone(), mpsc::channel());
+        std::thread::spawn(move || done.send(pool.poll(task, Deadline::after(timeout))));
+        over.recv_timeout(Duration::from_secs(10)).expect("it hung")
+    }
+
+    #[test]
+    fn a_word_that_is_none_of_a_task_resolves_it() {
+        const RUNNING: u64 = 2;
+        let pool = without_workers();
+        for bits in [0, 7, 15, RUNNING | 2 << 4, u64::MAX] {
+            let room = pool.reserve().unwrap();
+            let task = pool.commit(room, &[1, 2, 3]);
+            assert_eq!(pool.poll(task, Deadline::now()), None);
+            pool.table.slot(0).overwrite(bits);
+            let outcome = poll(&pool, task, Duration::from_secs(60));
+            assert_eq!(outcome, Some(Err(TaskError::Damaged)), "{bits:#x}");
+        }
+        let room = pool.reserve().unwrap();
+        let task = pool.commit(room, &[1, 2, 3]);
+        assert_eq!(poll(&pool, task, Duration::from_millis(5)), None);
     }
 }

@@ -15,11 +15,11 @@ fn square(x: u64) -> u64 {
     x * x
 }
 
-fn pids(pool: &Pool) -> Vec<i32> {
+pub(crate) fn pids(pool: &Pool) -> Vec<i32> {
     pool.stats().iter().map(|worker| worker.pid).collect()
 }
 
-fn signal(pid: i32, signal: Signal) {
+pub(crate) fn signal(pid: i32, signal: Signal) {
     kill_process(Pid::from_raw(pid).expect("a pid"), signal).expect("kill");
 }
 

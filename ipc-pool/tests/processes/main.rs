@@ -3,6 +3,7 @@
 //! Each case runs in a process of its own, single-threaded at its start, and must leave no descriptor and no
 //! process behind: see `ipc_testkit::cases`, which is the watchdog as well. Numbers are those of the catalogue of faults.
 
+mod damage;
 mod deadly;
 mod deaths;
 mod ends;
@@ -27,6 +28,7 @@ fn main() -> std::process::ExitCode {
         ("sizes_around_every_bound", values::sizes),
         ("too_large", values::too_large),
         ("bad_input", values::bad_input),
+        ("call_that_says_it_is_longer", damage::longer_than_it_is),
         ("join_before_taking_large_results", ends::join_first),
         ("p14_ends_with_a_full_queue", ends::full_queue),
         ("closed_pool_replaces_no_idle_worker", ends::closed_with_one_busy),
