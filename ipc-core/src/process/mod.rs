@@ -31,6 +31,6 @@ pub use fork::{Fork, fork};
 #[cfg(feature = "std")]
 pub use fork_fn::{ForkFnError, fork_fn};
 #[cfg(feature = "std")]
-pub use zygote::{ParentWatch, Start, Zygote, ZygoteError, init};
+pub use zygote::{ParentWatch, Spawning, Start, Zygote, ZygoteError, init};
 
 pub use rustix::process::{Pid, Signal};

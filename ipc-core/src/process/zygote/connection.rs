@@ -17,10 +17,6 @@ use crate::{Errno, Result};
 /// How long a new zygote may take to its first word. It executes a program, which may be large.
 const START: Duration = Duration::from_secs(5);
 
-/// How long a zygote may take for a request before it is killed. This is no judgement on whether it
-/// lives: it owns nothing, so that replacing one which is merely stopped loses nothing.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// How long a zygote that was told to end may take.
 const ENDING: Duration = Duration::from_secs(1);
 
@@ -39,28 +35,38 @@ impl Connection {
     pub(super) fn open(link: OwnedFd, zygote: Child) -> Result<Self, ZygoteError> {
         let mut connection = Self { link, zygote, sequence: 0, over: false };
         match connection.reply(Deadline::after(START))? {
-            (Reply::Ready, _) => Ok(connection),
-            (reply, _) => {
+            Some((Reply::Ready, _)) => Ok(connection),
+            Some((reply, _)) => {
                 connection.end(Duration::ZERO);
                 Err(refusal(reply))
+            }
+            None => {
+                connection.end(Duration::ZERO);
+                Err(ZygoteError::Unresponsive)
             }
         }
     }
 
-    pub(super) fn spawn(
+    /// Asks for a child, which [`child`](Self::child) waits for.
+    pub(super) fn request(
         &mut self,
         entry: &[u8; FunctionRef::LEN],
         bytes: &[u8],
         fds: &[BorrowedFd<'_>],
-    ) -> Result<Child, ZygoteError> {
+    ) -> Result<(), ZygoteError> {
         if self.over {
             return Err(ZygoteError::Died);
         }
         self.sequence += 1;
-        self.send(&Request::Spawn { entry, bytes }, fds)?;
-        let (pid, mut fds) = match self.reply(Deadline::after(PATIENCE)) {
-            Ok((Reply::Started(pid), fds)) => (pid, fds),
-            Ok((reply, _)) => return Err(refusal(reply)),
+        self.send(&Request::Spawn { entry, bytes }, fds)
+    }
+
+    /// The child of the latest request, told to go; `None` if it is not there by `until`.
+    pub(super) fn child(&mut self, until: Deadline) -> Result<Option<Child>, ZygoteError> {
+        let (pid, mut fds) = match self.reply(until) {
+            Ok(Some((Reply::Started(pid), fds))) => (pid, fds),
+            Ok(Some((reply, _))) => return Err(refusal(reply)),
+            Ok(None) => return Ok(None),
             Err(error @ ZygoteError::Os(_)) => {
                 // The child is there, and its pidfd did not fit into this process.
                 self.answer(&Request::Stop)?;
@@ -72,7 +78,7 @@ impl Connection {
             (Some(pid), Some(pidfd)) => {
                 let child = Child::new(pid, pidfd);
                 self.answer(&Request::Go)?;
-                Ok(child)
+                Ok(Some(child))
             }
             _ => {
                 self.answer(&Request::Stop)?;
@@ -125,9 +131,9 @@ impl Connection {
         })
     }
 
-    /// The reply to the latest request. After an error other than [`ZygoteError::Os`] the zygote is
-    /// gone.
-    fn reply(&mut self, deadline: Deadline) -> Result<(Reply, Fds), ZygoteError> {
+    /// The reply to the latest request; `None` if there is none by then. After an error other than
+    /// [`ZygoteError::Os`] the zygote is gone.
+    fn reply(&mut self, deadline: Deadline) -> Result<Option<(Reply, Fds)>, ZygoteError> {
         loop {
             let ready = {
                 let zygote = self.zygote.as_fd();
@@ -136,7 +142,7 @@ impl Connection {
                 match poll(&mut fds, Some(&deadline.remaining_timespec())) {
                     Err(Errno::INTR) => continue,
                     Err(errno) => return Err(ZygoteError::Os(errno)),
-                    Ok(0) => Err(ZygoteError::Unresponsive),
+                    Ok(0) => return Ok(None),
                     // What was said before a death was said.
                     Ok(_) if !fds[0].revents().is_empty() => Ok(()),
                     Ok(_) => Err(ZygoteError::Died),
@@ -144,7 +150,7 @@ impl Connection {
             };
             let reply = ready.and_then(|()| self.receive());
             match reply {
-                Ok(Some(reply)) => return Ok(reply),
+                Ok(Some(reply)) => return Ok(Some(reply)),
                 // Of an earlier request, whose child died between its word and the zygote's.
                 Ok(None) => {}
                 Err(error @ ZygoteError::Os(_)) => return Err(error),
@@ -171,6 +177,13 @@ impl Connection {
             Err(RecvError::Os(errno)) => Err(ZygoteError::Os(errno)),
             Err(_) => Err(ZygoteError::Malformed),
         }
+    }
+}
+
+impl AsFd for Connection {
+    /// The socket: readable once a reply has come, or the zygote has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
     }
 }
 

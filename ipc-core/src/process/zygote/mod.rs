@@ -56,6 +56,7 @@ mod error;
 mod message;
 mod server;
 mod signals;
+mod spawning;
 mod start;
 mod worker;
 
@@ -68,11 +69,13 @@ use self::connection::Connection;
 use self::start::Method;
 use super::{Child, Pid};
 use crate::Result;
+use crate::clock::Deadline;
 use crate::fdpass::MAX_FDS;
 use crate::function::Function;
 
 pub use divert::init;
 pub use error::ZygoteError;
+pub use spawning::Spawning;
 pub use worker::{ParentWatch, Start};
 
 /// The most bytes that a child can be given. More belongs into shared memory, whose descriptor fits.
@@ -171,6 +174,49 @@ impl Zygote {
         bytes: &[u8],
         fds: &[BorrowedFd<'_>],
     ) -> Result<Child, ZygoteError> {
+        let mut spawning = self.begin_spawn(entry, bytes, fds)?;
+        // It loses its patience before that.
+        spawning.wait_until(Deadline::FAR)?.ok_or(ZygoteError::Unresponsive)
+    }
+
+    /// Asks for a child as [`spawn`](Self::spawn) does, and does not wait for it: for a thread that
+    /// has other things to wait for meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn), in part here and in part from [`Spawning::wait_until`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use ipc_core::clock::Deadline;
+    /// use ipc_core::process::{Zygote, ZygoteError};
+    ///
+    /// let zygote = Zygote::start()?;
+    /// let mut spawning = zygote.begin_spawn(|_| 5, &[], &[])?;
+    /// let mut child = loop {
+    ///     // .. or a `poll` that has `spawning` beside other things ..
+    ///     if let Some(child) = spawning.wait_until(Deadline::after(Duration::from_millis(1)))? {
+    ///         break child;
+    ///     }
+    /// };
+    /// child.wait()?;
+    /// drop(spawning);
+    ///
+    /// // Nobody waits for this one, so it never runs.
+    /// drop(zygote.begin_spawn(|_| panic!("not wanted"), &[], &[])?);
+    /// assert_eq!(zygote.spawn(|_| 6, &[], &[]).unwrap_err(), ZygoteError::Died);
+    /// zygote.restart()?;
+    /// zygote.spawn(|_| 7, &[], &[])?.wait()?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    pub fn begin_spawn(
+        &self,
+        entry: fn(Start) -> i32,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Spawning<'_>, ZygoteError> {
         self.check_owner()?;
         if bytes.len() > MAX_BYTES {
             return Err(ZygoteError::BytesTooLong { len: bytes.len() });
@@ -179,10 +225,9 @@ impl Zygote {
             return Err(ZygoteError::TooManyFds);
         }
         let entry = Function::of(entry).map_err(ZygoteError::Function)?.to_bytes();
-        match &mut *self.lock() {
-            Some(connection) => connection.spawn(&entry, bytes, fds),
-            None => Err(ZygoteError::Died),
-        }
+        let mut connection = self.lock();
+        connection.as_mut().ok_or(ZygoteError::Died)?.request(&entry, bytes, fds)?;
+        Ok(Spawning::new(self, connection))
     }
 
     /// Ends the zygote, if it still runs, and starts another in the same way.
