@@ -71,10 +71,7 @@ impl Supervisor {
         for seat in 0..workers {
             let due = Deadline::now();
             this.posts.push(Post { child: None, incarnation: 0, claims: 0, due, settled: due });
-            if let Err(error) = this.fill(seat) {
-                this.end(&TaskError::Cancelled);
-                return Err(error.into());
-            }
+            this.fill(seat)?;
         }
         Ok(this)
     }
@@ -88,7 +85,8 @@ impl Supervisor {
         if error == TaskError::Broken {
             self.shared.broken.store(true, Ordering::Release);
         }
-        self.end(&error);
+        self.end_workers();
+        self.shared.desk().end(&self.shared.table, &error);
     }
 
     fn watch(&mut self) -> Result<(), ipc_core::Errno> {
@@ -228,8 +226,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Ends every worker, and with them every task that has no outcome.
-    fn end(&mut self, error: &TaskError) {
+    /// Ends every worker that there is.
+    fn end_workers(&mut self) {
         for post in &self.posts {
             if let Some(child) = &post.child {
                 // A worker that has ended meanwhile is what is wanted.
@@ -243,7 +241,13 @@ impl Supervisor {
             }
             *lock(&self.shared.seats[seat].process) = None;
         }
-        self.shared.desk().end(&self.shared.table, error);
+    }
+}
+
+impl Drop for Supervisor {
+    /// For a supervisor that never came to its thread.
+    fn drop(&mut self) {
+        self.end_workers();
     }
 }
 

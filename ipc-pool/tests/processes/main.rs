@@ -7,6 +7,7 @@ mod damage;
 mod deadly;
 mod deaths;
 mod ends;
+mod refused;
 mod values;
 
 use ipc_testkit::cases;
@@ -28,6 +29,7 @@ fn main() -> std::process::ExitCode {
         ("sizes_around_every_bound", values::sizes),
         ("too_large", values::too_large),
         ("bad_input", values::bad_input),
+        ("refused_thread_leaves_no_worker", refused::supervisors_thread),
         ("call_that_says_it_is_longer", damage::longer_than_it_is),
         ("join_before_taking_large_results", ends::join_first),
         ("p14_ends_with_a_full_queue", ends::full_queue),
