@@ -28,7 +28,7 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
     fn reserve(&self) -> Result<Room, PoolError>;
 
     /// Queues a call. From here on the task has exactly one outcome.
-    fn commit(&self, room: Room, call: &[u8]) -> TaskId;
+    fn commit(&self, room: Room, call: Vec<u8>) -> TaskId;
 
     /// The outcome of a task, waiting for it until `until`; `None` when there is none by then. It is given once.
     fn poll(&self, task: TaskId, until: Deadline) -> Option<Outcome>;

@@ -88,7 +88,7 @@ impl<R: DeserializeOwned> Running<'_, R> {
         call::append(&chunk.count, &mut call).map_err(|e| PoolError::Encode(e.to_string()))?;
         call.append(&mut chunk.items);
         let room = self.backend.reserve()?;
-        self.chunks.push_back((self.backend.commit(room, &call), chunk.count));
+        self.chunks.push_back((self.backend.commit(room, call), chunk.count));
         chunk.count = 0;
         // Results are read while the workers are busy with the rest.
         while self.chunks.len() > 1 && self.finish_one(Deadline::now())? {}

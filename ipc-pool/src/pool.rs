@@ -130,7 +130,7 @@ impl Pool {
             return Err(PoolError::TooLarge { size, limit });
         }
         let room = self.backend.reserve()?;
-        let task = self.backend.commit(room, &bytes);
+        let task = self.backend.commit(room, bytes);
         Ok(Ticket::new(self.backend.clone(), task))
     }
 

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `slots` | a word for each task slot: see [`crate::slot`] | whoever the word says |
 //! | `slot_bells` | one for each slot: its ticket sleeps there | ticket, worker, supervisor |
-//! | `worker_bells` | one for each seat, on a line of its own | its worker, and who has work for it |
+//! | `worker_bells` | two for each seat, on a line of its own: no task, and no window | its worker; who has work, supervisor |
 //! | `pool` | `STOP`, and the bell of those who wait for a free slot | application; anybody |
 //! | `counters` | a line for each seat: see [`Counter`] | its worker |
 //! | `arguments`, `results` | an [`Area`] for each slot | whoever the slot's word says |
@@ -56,6 +56,9 @@ pub(crate) enum Counter {
 /// Elements of a line of 128 bytes.
 const U64_LINE: usize = 16;
 const U32_LINE: usize = 32;
+
+const IDLE_BELL: usize = 0;
+const WINDOW_BELL: usize = 1;
 
 const POOL_BELL: usize = 0;
 const STOP: usize = U32_LINE;
@@ -112,8 +115,15 @@ impl Table {
         Bell::new(&self.all(self.places.slot_bells)[index])
     }
 
-    pub(crate) fn worker_bell(&self, seat: usize) -> Bell<'_> {
-        Bell::new(&self.all(self.places.worker_bells)[seat * U32_LINE])
+    /// Where a worker sleeps that has no task.
+    pub(crate) fn idle_bell(&self, seat: usize) -> Bell<'_> {
+        Bell::new(&self.all(self.places.worker_bells)[seat * U32_LINE + IDLE_BELL])
+    }
+
+    /// Where a worker sleeps that waits for its window. Another one than the first: a ring for whoever is
+    /// idle must not be lost on a worker that has a task.
+    pub(crate) fn window_bell(&self, seat: usize) -> Bell<'_> {
+        Bell::new(&self.all(self.places.worker_bells)[seat * U32_LINE + WINDOW_BELL])
     }
 
     /// Where those sleep who wait for any task to end.
@@ -150,12 +160,12 @@ impl Table {
 
     /// Wakes one worker that sleeps, if any.
     pub(crate) fn rouse_one(&self) {
-        (0..self.workers()).any(|seat| self.worker_bell(seat).ring_after_store());
+        (0..self.workers()).any(|seat| self.idle_bell(seat).ring_after_store());
     }
 
     pub(crate) fn rouse_all(&self) {
         for seat in 0..self.workers() {
-            self.worker_bell(seat).ring_after_store();
+            self.idle_bell(seat).ring_after_store();
         }
     }
 
@@ -249,7 +259,22 @@ impl Area<'_> {
 
 #[cfg(test)]
 mod tests {
+    use ipc_core::clock::Deadline;
+
     use super::*;
+
+    #[test]
+    fn a_ring_for_the_idle_passes_a_worker_that_waits_for_its_window() {
+        let table = Table::create(Shape { workers: 2, slots: 1, payload: 4, window: 4 }).unwrap();
+        let sleep = |bell: Bell<'_>| bell.wait(Deadline::now(), || false).unwrap();
+        // As at its start: it was never idle.
+        table.idle_bell(0).leave();
+        sleep(table.window_bell(0));
+        sleep(table.idle_bell(1));
+        table.rouse_one();
+        assert!(!table.idle_bell(1).ring(), "nobody has rung here");
+        assert!(table.window_bell(0).ring(), "somebody has rung here");
+    }
 
     #[test]
     fn bytes_of_every_length_come_back() {

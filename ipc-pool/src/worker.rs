@@ -136,6 +136,8 @@ impl Worker {
     }
 
     fn run(&mut self) -> Result<(), WorkerError> {
+        // Zeros, or the last sleep of a worker that was killed: neither is this one's.
+        self.table.idle_bell(self.seat).leave();
         loop {
             if let Some((slot, mine)) = self.claim() {
                 self.serve(slot, mine)?;
@@ -158,7 +160,7 @@ impl Worker {
     }
 
     fn idle(&mut self) -> Result<(), Damaged> {
-        let bell = self.table.worker_bell(self.seat);
+        let bell = self.table.idle_bell(self.seat);
         let news = || self.table.has_queued() || self.table.is_stopped();
         for _ in 0..LOOKS {
             if news() {
@@ -254,7 +256,7 @@ impl Worker {
         let asked = word.turn(mine, why).ok_or(Damaged)?;
         // A full counter means that the supervisor has calls enough to wake for.
         let _ = rustix::io::write(&self.signal, &1_u64.to_ne_bytes());
-        let bell = self.table.worker_bell(self.seat);
+        let bell = self.table.window_bell(self.seat);
         loop {
             let seen = word.load();
             if seen != asked {

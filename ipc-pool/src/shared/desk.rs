@@ -75,7 +75,7 @@ impl Desk {
         self.free.pop_front()
     }
 
-    pub(crate) fn commit(&mut self, table: &Table, slot: usize, call: &[u8]) -> TaskId {
+    pub(crate) fn commit(&mut self, table: &Table, slot: usize, call: Vec<u8>) -> TaskId {
         let task = TaskId(self.next);
         self.next += 1;
         let mut entry = Entry { slot, ..Entry::default() };
@@ -83,9 +83,9 @@ impl Desk {
             entry.outcome = Some(Err(error.clone()));
             self.free.push_back(slot);
         } else {
-            entry.sent = table.argument(slot).put(call);
+            entry.sent = table.argument(slot).put(&call);
             if entry.sent < call.len() {
-                entry.call = call.to_vec();
+                entry.call = call;
             }
             self.slots[slot] = Some(task);
             table.slot(slot).publish();
@@ -196,7 +196,7 @@ impl Desk {
                 _ => continue,
             }
             word.answer(seen);
-            table.worker_bell(seen.owner().seat()).ring();
+            table.window_bell(seen.owner().seat()).ring();
         }
     }
 

@@ -133,7 +133,7 @@ impl Backend for SharedMemory {
         }
     }
 
-    fn commit(&self, Room(slot): Room, call: &[u8]) -> TaskId {
+    fn commit(&self, Room(slot): Room, call: Vec<u8>) -> TaskId {
         let task = self.desk().commit(&self.table, slot, call);
         self.table.rouse_one();
         self.call_supervisor_if_closed();
@@ -217,14 +217,14 @@ mod tests {
         let pool = without_workers();
         for bits in [0, 7, 15, RUNNING | 2 << 4, u64::MAX] {
             let room = pool.reserve().unwrap();
-            let task = pool.commit(room, &[1, 2, 3]);
+            let task = pool.commit(room, vec![1, 2, 3]);
             assert_eq!(pool.poll(task, Deadline::now()), None);
             pool.table.slot(0).overwrite(bits);
             let outcome = poll(&pool, task, Duration::from_secs(60));
             assert_eq!(outcome, Some(Err(TaskError::Damaged)), "{bits:#x}");
         }
         let room = pool.reserve().unwrap();
-        let task = pool.commit(room, &[1, 2, 3]);
+        let task = pool.commit(room, vec![1, 2, 3]);
         assert_eq!(poll(&pool, task, Duration::from_millis(5)), None);
     }
 }
