@@ -15,7 +15,7 @@ use crate::{Errno, Result, baton};
 
 /// The exit code of a child whose `fork` failed in the parent, or whose parent died first. Nobody
 /// sees it but the process that inherits the orphan.
-const NEVER_STARTED: i32 = 127;
+pub(super) const NEVER_STARTED: i32 = 127;
 
 /// Which side of a [`fork()`] this is.
 ///

@@ -21,6 +21,12 @@ mod fork;
 mod fork_fn;
 mod pidfd_info;
 #[cfg(feature = "std")]
+mod raw;
+#[cfg(feature = "std")]
+mod signal_set;
+#[cfg(feature = "std")]
+mod spawn;
+#[cfg(feature = "std")]
 mod threads;
 #[cfg(feature = "std")]
 pub mod zygote;
@@ -31,6 +37,12 @@ pub use fork::{Fork, fork};
 #[cfg(feature = "std")]
 pub use fork_fn::{ForkFnError, fork_fn};
 #[cfg(feature = "std")]
+pub use signal_set::SignalSet;
+#[cfg(feature = "std")]
+pub use spawn::{Spawn, SpawnError, Stage};
+#[cfg(feature = "std")]
 pub use zygote::{ParentWatch, Spawning, Start, Zygote, ZygoteError, init};
 
 pub use rustix::process::{Pid, Signal};
+#[cfg(feature = "std")]
+pub use rustix::process::{Resource, Rlimit};

@@ -1,0 +1,27 @@
+//! System calls without libc's wrappers, for the places where a wrapper would do too much.
+//!
+//! `syscall` of libc enters the kernel and sets `errno`, and that is all it does: it takes no lock,
+//! it is no point of cancellation, and it knows nothing of signals that libc keeps to itself. So it
+//! may be called in a child that shares its parent's memory, whatever is going on in the parent.
+//!
+//! # Safety
+//!
+//! The function passes its caller's promise on.
+#![expect(unsafe_code, reason = "a system call of any number")]
+
+use core::ffi::c_long;
+
+use super::fork::last_errno;
+use crate::Result;
+
+/// The system call `number`; pointers are given as their exposed addresses.
+///
+/// # Safety
+///
+/// As the call itself: memory that it reads and writes must be there.
+pub(super) unsafe fn syscall(number: c_long, arguments: [usize; 4]) -> Result<usize> {
+    let [a, b, c, d] = arguments;
+    // SAFETY: the caller's promise.
+    let answer = unsafe { libc::syscall(number, a, b, c, d) };
+    usize::try_from(answer).map_err(|_| last_errno())
+}
