@@ -32,6 +32,8 @@ fn main() -> ExitCode {
         ("attached_in_another_process", attached_in_another_process),
         ("size_is_checked_at_creation", size_is_checked_at_creation),
         ("x01_x03_failed_creation_leaves_nothing", failed_creation_leaves_nothing),
+        ("size_limit_is_an_error", size_limit_is_an_error),
+        ("reservation_ends_among_signals", reservation_ends_among_signals),
         ("panic_in_fill_leaves_nothing", panic_in_fill_leaves_nothing),
         ("l01_ten_thousand_cycles", ten_thousand_cycles),
         ("t04_what_is_no_region", what_is_no_region),
@@ -160,6 +162,33 @@ fn failed_creation_leaves_nothing() {
     doing("creating without address space");
     failing(Resource::As, 1 << 20, 64 << 20, Step::Map, Errno::NOMEM);
     assert!(Region::anonymous(4096).is_ok(), "afterwards it works");
+}
+
+/// The kernel would end this process by SIGXFSZ.
+fn size_limit_is_an_error() {
+    let (fds, before) = (open_fds(), maps());
+    let old = rustix::process::getrlimit(Resource::Fsize);
+    setrlimit(Resource::Fsize, Rlimit { current: Some(1 << 16), maximum: old.maximum }).unwrap();
+    let expected = CreateError::Os { step: Step::Resize, errno: Errno::FBIG };
+    assert_eq!(Region::anonymous(1 << 16).unwrap_err(), expected);
+    assert_eq!((open_fds(), maps()), (fds, before));
+    assert!(Region::anonymous((1 << 16) - 4096).is_ok(), "exactly the limit");
+}
+
+/// A kernel that gives up at every signal, and a process that gets them faster than all its pages
+/// can be reserved at once.
+fn reservation_ends_among_signals() {
+    use ipc_testkit::cases::seccomp::{When, answer};
+    const FALLOCATE: i64 = if cfg!(target_arch = "x86_64") { 285 } else { 47 };
+    const ERRNO: u32 = 0x0005_0000; // SECCOMP_RET_ERRNO
+    for calls in 1..=3_u32 {
+        // The whole, the half of it, and so on.
+        let length = (8 << 20) >> (calls - 1);
+        answer(FALLOCATE, &When::Equal(3, length), ERRNO | Errno::INTR.raw_os_error() as u32);
+        let region = Region::anonymous((8 << 20) - 4096).unwrap();
+        let blocks = std::os::unix::fs::MetadataExt::blocks(&file(&region).metadata().unwrap());
+        assert_eq!(blocks * 512, 8 << 20, "every page is there");
+    }
 }
 
 fn panic_in_fill_leaves_nothing() {

@@ -12,11 +12,11 @@ use ipc_core::identity::{Identity, NoIdentity};
 use ipc_core::primitive::{AtomicU64, Ordering};
 use ipc_core::{Errno, Shareable};
 use ipc_sync::Mutex;
-use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create,
 };
-use rustix::io::retry_on_intr;
+use rustix::process::{Resource, getrlimit};
 use rustix::system::sysinfo;
 
 use super::{Mapping, Region};
@@ -33,9 +33,8 @@ pub(super) fn create(plan: &Plan, fill: impl FnOnce(&mut Fill<'_>)) -> Result<Re
     let page = rustix::param::page_size();
     let total = total(size, page)?;
     let fd = memfd().map_err(at(Step::Open))?;
-    ftruncate(&fd, total as u64).map_err(at(Step::Resize))?;
-    let reserve = || fallocate(&fd, FallocateFlags::empty(), 0, total as u64);
-    retry_on_intr(reserve).map_err(at(Step::Reserve))?;
+    resize(fd.as_fd(), total as u64).map_err(at(Step::Resize))?;
+    reserve(fd.as_fd(), total, page).map_err(at(Step::Reserve))?;
     fcntl_add_seals(&fd, SEALS).map_err(at(Step::Seal))?;
     let map = Mapping::new(fd.as_fd(), total).map_err(at(Step::Map))?;
 
@@ -104,6 +103,33 @@ fn memfd() -> Result<OwnedFd, Errno> {
         Err(Errno::INVAL) => memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING),
         result => result,
     }
+}
+
+fn resize(fd: BorrowedFd<'_>, total: u64) -> Result<(), Errno> {
+    // Beyond this limit the kernel would send SIGXFSZ, by which a process ends unless it says
+    // otherwise.
+    if getrlimit(Resource::Fsize).current.is_some_and(|most| total > most) {
+        return Err(Errno::FBIG);
+    }
+    ftruncate(fd, total)
+}
+
+/// Gives every page of the file its memory.
+///
+/// Where a signal comes, older kernels (6.18 does not) stop with `EINTR` and take back what the call
+/// has reserved. A process that has a profiler's timer would never get many pages in one call, so
+/// the calls become smaller until they end between two signals.
+fn reserve(fd: BorrowedFd<'_>, total: usize, page: usize) -> Result<(), Errno> {
+    let (mut done, mut most) = (0, total);
+    while done < total {
+        let length = most.min(total - done);
+        match fallocate(fd, FallocateFlags::empty(), done as u64, length as u64) {
+            Ok(()) => done += length,
+            Err(Errno::INTR) => most = (length / 2).next_multiple_of(page),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 fn at(step: Step) -> impl Fn(Errno) -> CreateError {
@@ -185,9 +211,11 @@ impl fmt::Debug for Fill<'_> {
 pub enum Step {
     /// `memfd_create`: out of descriptors, or forbidden.
     Open,
-    /// `ftruncate`: beyond the largest file.
+    /// `ftruncate`: beyond the largest file that this process may make (`EFBIG`).
     Resize,
-    /// `fallocate`: not enough memory (`ENOSPC` or `ENOMEM`).
+    /// `fallocate`: not enough memory (`ENOSPC` or `ENOMEM`). Where a limit of the process's
+    /// cgroup is what is reached, or memory is overcommitted, the kernel may rather end a process:
+    /// this one, for example.
     Reserve,
     /// `fcntl(F_ADD_SEALS)`.
     Seal,
