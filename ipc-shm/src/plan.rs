@@ -201,10 +201,11 @@ pub struct Place<T> {
 }
 
 impl<T> Place<T> {
+    /// The place that `entry` describes, if it is one for values of type `T`.
     pub(crate) fn from_entry(index: usize, entry: &Entry) -> Option<Self> {
         let (offset, count) = (entry.offset.try_into().ok()?, entry.count.try_into().ok()?);
         let place = Self { index, offset, count, of: PhantomData };
-        (place.entry()? == *entry).then_some(place)
+        (count > 0 && place.entry()? == *entry).then_some(place)
     }
 
     /// What the directory of the region has for this place.

@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         ("v07_not_ready", not_ready),
         ("h01_every_header_field", every_header_field),
         ("h01_directory_with_the_right_hash", directory_with_the_right_hash),
+        ("h01_directory_that_changes_later", directory_that_changes_later),
         ("h09_punched_header", punched_header),
         ("views_are_checked", views_are_checked),
         ("places_are_checked", places_are_checked),
@@ -452,6 +453,37 @@ fn directory_with_the_right_hash() {
         directory[index] = value;
         assert_eq!(put(&directory), Err(AttachError::Corrupt), "word {index} = {value:#x}");
     }
+}
+
+/// What a peer writes into the directory after it was checked leads to no place outside.
+fn directory_that_changes_later() {
+    let mut plan = Plan::new();
+    plan.array::<RawValue<u64>>(4).unwrap();
+    let region = Region::planned(&plan).unwrap();
+    let attached = attach(&region).unwrap();
+    let memfd = file(&region);
+    let bad = [
+        (0, u64::MAX - 7, PlaceError::OutOfBounds),
+        (0, 1 << 40, PlaceError::OutOfBounds),
+        (0, 4, PlaceError::Misaligned),
+        (0, 8, PlaceError::OutOfBounds),
+        (8, 5, PlaceError::OutOfBounds),
+        (8, 1 << 40, PlaceError::OutOfBounds),
+        (8, u64::MAX, PlaceError::OutOfBounds),
+        (8, 0, PlaceError::NotHere),
+        (16, 9 | 8 << 32, PlaceError::NotHere),
+    ];
+    for (word, value, expected) in bad {
+        let mut good = [0; 8];
+        memfd.read_exact_at(&mut good, 1024 + word).unwrap();
+        memfd.write_all_at(&u64::to_ne_bytes(value), 1024 + word).unwrap();
+        let found = attached.place::<RawValue<u64>>(0).map(drop);
+        // The last bytes of a place at offset 4 are outside as well.
+        assert!(found.is_err(), "word {word} = {value:#x} leads outside");
+        assert!(found == Err(expected) || value == 4, "word {word} = {value:#x}: {found:?}");
+        memfd.write_all_at(&good, 1024 + word).unwrap();
+    }
+    assert_eq!(attached.place::<RawValue<u64>>(0).map(|place| place.count()), Ok(4));
 }
 
 fn punched_header() {

@@ -219,7 +219,8 @@ impl Region {
     ///
     /// # Errors
     ///
-    /// [`PlaceError::NotHere`] if there is no such place, or its type is not `T`.
+    /// [`PlaceError::NotHere`] if there is no such place, or its type is not `T`; another one only if
+    /// somebody has damaged the directory.
     ///
     /// # Examples
     ///
@@ -235,7 +236,10 @@ impl Region {
     /// ```
     pub fn place<T: Shareable>(&self, index: usize) -> Result<Place<T>, PlaceError> {
         let entry = self.entry(index).ok_or(PlaceError::NotHere)?;
-        Place::from_entry(index, &entry).ok_or(PlaceError::NotHere)
+        let place = Place::<T>::from_entry(index, &entry).ok_or(PlaceError::NotHere)?;
+        // The directory was checked when we attached, but it lies where a peer could write since.
+        self.address_of::<T>(place.offset(), place.count())?;
+        Ok(place)
     }
 
     /// The value `offset` bytes into the payload.
