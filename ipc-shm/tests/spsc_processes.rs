@@ -25,7 +25,8 @@ fn main() -> ExitCode {
         ("two_producers_are_refused", two_producers_are_refused),
         ("k24_stopped_producer_is_alive", stopped_producer_is_alive),
         ("k21_zombie_producer_is_dead", zombie_producer_is_dead),
-        ("forked_copy_closes_nothing", forked_copy_closes_nothing),
+        ("f06_forked_copy_closes_nothing", forked_copy_closes_nothing),
+        ("f06_forked_copy_leaves_the_childs_own_end", forked_copy_leaves_the_childs_own_end),
         ("l01_ten_thousand_cycles", ten_thousand_cycles),
     ])
 }
@@ -339,6 +340,30 @@ fn forked_copy_closes_nothing() {
     assert_eq!(consumer.peer(), Peer::Alive(ProcessId::current().unwrap()));
     push(producer.as_mut().unwrap(), 1);
     assert_eq!(pop(&mut consumer), Some(1));
+}
+
+/// A child that has claimed an end itself drops the copy of its parent's handle of that end.
+fn forked_copy_leaves_the_childs_own_end() {
+    let world = World::new(4);
+    let mut ends = Some((world.ring().producer().unwrap(), world.ring().consumer().unwrap()));
+    let mut child = fork_fn(|| {
+        world.await_count(0, 1);
+        let own = (world.ring().producer().unwrap(), world.ring().consumer().unwrap());
+        drop(ends.take());
+        world.count(0).store(2, SeqCst);
+        world.await_count(0, 3);
+        drop(own);
+        0
+    })
+    .unwrap();
+    drop(ends.take());
+    world.count(0).store(1, SeqCst);
+    world.await_count(0, 2);
+    assert!(matches!(world.ring().producer(), Err(RoleError::Taken { .. })), "two producers");
+    assert!(matches!(world.ring().consumer(), Err(RoleError::Taken { .. })), "two consumers");
+    world.count(0).store(3, SeqCst);
+    end(&mut child);
+    assert!(world.ring().producer().is_ok() && world.ring().consumer().is_ok());
 }
 
 fn ten_thousand_cycles() {

@@ -11,8 +11,9 @@
 //! A claim is one compare-exchange that names the new owner, so at every instruction at which a
 //! process can be killed the role is either not yet its own or visibly a dead process's. There is
 //! no generation beside the owner: an id is never given to a second process, and within one process
-//! a role is claimed again only after it was closed. A forked child has another id than its parent,
-//! so what it does with a copy of the parent's handle does not close the parent's role.
+//! a role is claimed again only after it was closed. A handle remembers which process claimed it, and
+//! only that process closes it: what a forked child does with a copy of its parent's handle closes
+//! neither the parent's role nor one that the child has claimed itself.
 
 use ipc_core::identity::{DomainCell, Identity, Liveness, ProcessId};
 use ipc_core::primitive::{AtomicU64, Ordering, identity};
@@ -71,12 +72,15 @@ impl Role<'_> {
         }
     }
 
-    /// Gives the role up, if the calling process has it.
-    pub(super) fn close(self) {
-        let Ok(me) = identity::current() else { return };
-        // SYNC: role closed (Acquire in `peer_is_gone` and `claim`). A failure means that this is a
-        // forked copy.
-        let (ours, order) = (me.id.to_bits(), Ordering::Release);
+    /// Gives up the role that process `claimant` claimed, if that is the calling one.
+    pub(super) fn close(self, claimant: ProcessId) {
+        // In a forked child the handle is a copy, and the role may be the child's by another handle.
+        if identity::current().map(|me| me.id) != Ok(claimant) {
+            return;
+        }
+        // SYNC: role closed (Acquire in `peer_is_gone` and `claim`). It fails only where the word
+        // was damaged.
+        let (ours, order) = (claimant.to_bits(), Ordering::Release);
         let _ = self.word.compare_exchange(ours, CLOSED, order, Ordering::Relaxed);
     }
 
@@ -177,7 +181,7 @@ mod tests {
         let me = role.claim().unwrap().id;
         assert_eq!(role.claim().unwrap_err(), RoleError::Taken { owner: me });
         assert_eq!(role.peer(), Peer::Alive(me));
-        role.close();
+        role.close(me);
         assert_eq!(role.peer(), Peer::Closed);
         role.claim().unwrap();
     }
@@ -196,7 +200,9 @@ mod tests {
         let other = ProcessId::from_bits(1).unwrap();
         word.store(other.to_bits(), Ordering::Relaxed);
         let role = Role { word: &word, domain: &domain };
-        role.close();
+        role.close(identity::current().unwrap().id);
+        assert_eq!(word.load(Ordering::Relaxed), other.to_bits());
+        role.close(other);
         assert_eq!(word.load(Ordering::Relaxed), other.to_bits());
         // Nobody has been admitted, so nobody may judge.
         assert_eq!(role.peer(), Peer::Unknown(other));

@@ -10,6 +10,7 @@
 use core::fmt;
 
 use bytemuck::Pod;
+use ipc_core::identity::ProcessId;
 use ipc_core::primitive::{Ordering, killed};
 
 use super::cursor::Cursor;
@@ -24,6 +25,8 @@ use crate::ring::{Peer, PopError, RoleError};
 /// attach and go on. If this process dies, the same happens as soon as somebody asks the kernel.
 pub struct Consumer<'r, T: Pod + Send> {
     cursor: Cursor<'r, T>,
+    /// The process that claimed the role.
+    claimant: ProcessId,
     /// The ring was found damaged, and the cursor poisoned.
     corrupt: bool,
     misses: Misses,
@@ -33,13 +36,13 @@ static_assertions::assert_impl_all!(Consumer<'static, u64>: Send, Sync);
 
 impl<'r, T: Pod + Send> Consumer<'r, T> {
     pub(super) fn claim(ring: RawRing<T>, keep: Keep<'r, T>) -> Result<Self, RoleError> {
-        own(ring.roles()).claim()?;
+        let claimant = own(ring.roles()).claim()?.id;
         let Some(position) = ring.position(|sequence| sequence / LAP) else {
-            own(ring.roles()).close();
+            own(ring.roles()).close(claimant);
             return Err(RoleError::Corrupt);
         };
         let cursor = Cursor::new(ring, keep, position);
-        Ok(Self { cursor, corrupt: false, misses: Misses::default() })
+        Ok(Self { cursor, claimant, corrupt: false, misses: Misses::default() })
     }
 
     /// Copies the next message out and releases its slot. Never waits.
@@ -148,7 +151,7 @@ fn other(roles: &Roles) -> Role<'_> {
 impl<T: Pod + Send> Drop for Consumer<'_, T> {
     fn drop(&mut self) {
         if !killed() {
-            own(self.cursor.roles()).close();
+            own(self.cursor.roles()).close(self.claimant);
         }
     }
 }

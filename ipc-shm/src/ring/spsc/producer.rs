@@ -10,6 +10,7 @@
 use core::fmt;
 
 use bytemuck::Pod;
+use ipc_core::identity::ProcessId;
 use ipc_core::primitive::{Ordering, killed};
 
 use super::cursor::Cursor;
@@ -25,6 +26,8 @@ use crate::ring::{Peer, PushError, RoleError};
 /// kernel.
 pub struct Producer<'r, T: Pod + Send> {
     cursor: Cursor<'r, T>,
+    /// The process that claimed the role.
+    claimant: ProcessId,
     /// The ring was found damaged, and the cursor poisoned.
     corrupt: bool,
     misses: Misses,
@@ -34,13 +37,13 @@ static_assertions::assert_impl_all!(Producer<'static, u64>: Send, Sync);
 
 impl<'r, T: Pod + Send> Producer<'r, T> {
     pub(super) fn claim(ring: RawRing<T>, keep: Keep<'r, T>) -> Result<Self, RoleError> {
-        own(ring.roles()).claim()?;
+        let claimant = own(ring.roles()).claim()?.id;
         let Some(position) = ring.position(|sequence| sequence.wrapping_add(FULL) / LAP) else {
-            own(ring.roles()).close();
+            own(ring.roles()).close(claimant);
             return Err(RoleError::Corrupt);
         };
         let cursor = Cursor::new(ring, keep, position);
-        Ok(Self { cursor, corrupt: false, misses: Misses::default() })
+        Ok(Self { cursor, claimant, corrupt: false, misses: Misses::default() })
     }
 
     /// Copies `message` into the next slot, if that is free. Never waits.
@@ -150,7 +153,7 @@ fn other(roles: &Roles) -> Role<'_> {
 impl<T: Pod + Send> Drop for Producer<'_, T> {
     fn drop(&mut self) {
         if !killed() {
-            own(self.cursor.roles()).close();
+            own(self.cursor.roles()).close(self.claimant);
         }
     }
 }
