@@ -30,6 +30,9 @@ fn main() {
         .case("consumer_is_replaced", 1, &[0, 1, 2], consumer_is_replaced)
         .case("one_heir_only", 3, &[1, 2], one_heir_only)
         .case("last_message_before_disconnected", 3, &[0], last_message_before_disconnected)
+        .case("disconnected_means_full", 3, &[0], disconnected_means_full)
+        .case("death_of_a_successor", 3, &[], death_of_a_successor)
+        .case("stranger_wants_an_end", 3, &[0, 1, 2], stranger_wants_an_end)
         .case("handle_copied_by_fork", 3, &[0], handle_copied_by_fork)
         .run();
 }
@@ -270,6 +273,96 @@ mod model {
         });
         peer.join().unwrap();
         sim::process(END, || shared.settle()).expect("nobody kills it");
+    }
+
+    /// `Disconnected` never comes to a producer for whose message there is room.
+    pub(crate) fn disconnected_means_full() {
+        let shared = shared(1, 0);
+        let mut producer = sim::process(1, || {
+            let mut producer = shared.ring.producer().unwrap();
+            shared.push(&mut producer, 1);
+            producer
+        })
+        .expect("nobody kills it");
+        let peer = sim::spawn_thread(move || {
+            sim::process(1, || (0..3).map(|_| producer.push(1)).find(|result| !is_full(result)))
+                .map(|last| (last, producer))
+                .expect("nobody kills it")
+        });
+        consumer(0, &shared, 1);
+        let (last, producer) = peer.join().unwrap();
+        sim::process(END, || {
+            if last == Some(Err(PushError::Disconnected(1))) {
+                let mut heir = shared.ring.consumer().expect("the last one is gone");
+                assert_eq!(heir.pop(), Ok(0), "there was room");
+            }
+        });
+        sim::process(1, || drop(producer));
+    }
+
+    fn is_full<T>(result: &Result<(), PushError<T>>) -> bool {
+        matches!(result, Err(PushError::Full(_)))
+    }
+
+    /// A consumer closes its end, another takes it and dies; when the first one has the end again,
+    /// nobody takes it for dead.
+    pub(crate) fn death_of_a_successor() {
+        let shared = shared(1, 0);
+        let claim = |index: usize| {
+            let shared = shared.clone();
+            move || sim::process(index, || shared.ring.consumer().ok())
+        };
+        let mut producer = sim::process(0, || {
+            let mut producer = shared.ring.producer().unwrap();
+            shared.push(&mut producer, 1);
+            producer
+        })
+        .expect("nobody kills it");
+        let first = claim(1)().flatten().expect("vacant");
+        let others = {
+            let shared = shared.clone();
+            sim::spawn_thread(move || {
+                sim::process(1, || drop(first));
+                sim::process(2, || sim::die(shared.ring.consumer().unwrap()));
+            })
+        };
+        sim::process(0, || assert!(producer.push(1).is_err()));
+        others.join().unwrap();
+        let first = claim(1)().flatten().expect("its owner is dead");
+        sim::process(0, || assert_eq!(producer.push(1), Err(PushError::Full(1)), "it lives"));
+        sim::process(1, || drop(first));
+        sim::process(0, || drop(producer));
+    }
+
+    /// The owner of an end dies. Its neighbour and a process of another pid namespace want the end:
+    /// they never have it both, and a stranger that was refused is in nobody's way.
+    pub(crate) fn stranger_wants_an_end() {
+        let shared = shared(1, 0);
+        let holders = alloc::sync::Arc::new(AtomicUsize::new(0));
+        let claim = |holders: &AtomicUsize, shared: &Shared| match shared.ring.consumer() {
+            Ok(consumer) => {
+                assert_eq!(holders.fetch_add(1, Relaxed), 0, "two consumers");
+                holders.fetch_sub(1, Relaxed);
+                drop(consumer);
+                true
+            }
+            Err(RoleError::Taken { .. }) => false,
+            Err(error) => panic!("{error}"),
+        };
+        sim::process(0, || sim::die(shared.ring.consumer()));
+        let stranger = {
+            let (shared, holders) = (shared.clone(), holders.clone());
+            sim::spawn_thread(move || sim::foreign_process(1, || claim(&holders, &shared)))
+        };
+        let heir = sim::process(2, || claim(&holders, &shared));
+        let stranger = stranger.join().unwrap();
+        // It may have found the end closed by the heir, and may have died with it.
+        let refused = stranger == Some(false);
+        assert!(heir != Some(false) || stranger != Some(false), "nobody got it");
+        sim::process(END, || match shared.ring.consumer() {
+            Ok(consumer) => drop(consumer),
+            Err(error) => assert!(!refused && stranger.is_none(), "{error}"),
+        });
     }
 
     pub(crate) fn handle_copied_by_fork() {

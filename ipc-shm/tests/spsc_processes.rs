@@ -2,11 +2,17 @@
 //!
 //! Each case runs in a process of its own (see `ipc_testkit::cases`) and forks from there. The
 //! kills at every single instruction are in `stepkill.rs`.
+//!
+//! # Safety
+//!
+//! One case makes a pid namespace for its children.
+#![expect(unsafe_code, reason = "a pid namespace for children")]
 
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::process::ExitCode;
 use std::thread::yield_now;
 
+use ipc_core::Errno;
 use ipc_core::identity::ProcessId;
 use ipc_core::process::{Child, fork_fn};
 use ipc_shm::ring::spsc::{Consumer, Producer, Ring, RingPlace};
@@ -25,6 +31,7 @@ fn main() -> ExitCode {
         ("two_producers_are_refused", two_producers_are_refused),
         ("k24_stopped_producer_is_alive", stopped_producer_is_alive),
         ("k21_zombie_producer_is_dead", zombie_producer_is_dead),
+        ("k23_stranger_refused_changes_nothing", stranger_refused_changes_nothing),
         ("f06_forked_copy_closes_nothing", forked_copy_closes_nothing),
         ("f06_forked_copy_leaves_the_childs_own_end", forked_copy_leaves_the_childs_own_end),
         ("l01_ten_thousand_cycles", ten_thousand_cycles),
@@ -364,6 +371,40 @@ fn forked_copy_leaves_the_childs_own_end() {
     world.count(0).store(3, SeqCst);
     end(&mut child);
     assert!(world.ring().producer().is_ok() && world.ring().consumer().is_ok());
+}
+
+/// A process of another pid namespace cannot judge an owner, so it is refused; that must not keep
+/// the owner's neighbours from replacing it when it has died.
+fn stranger_refused_changes_nothing() {
+    let world = World::new(4);
+    let mut owner = fork_fn(|| {
+        let _consumer = world.ring().consumer().unwrap();
+        world.count(0).store(1, SeqCst);
+        loop {
+            yield_now();
+        }
+    })
+    .unwrap();
+    world.await_count(0, 1);
+    let mut outer = fork_fn(|| {
+        // SAFETY: a new pid namespace for children; nothing of this process changes.
+        match unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWPID) } {
+            Ok(()) => {}
+            Err(Errno::PERM) => return 77,
+            Err(errno) => panic!("unshare: {errno}"),
+        }
+        let claim = || i32::from(!matches!(world.ring().consumer(), Err(RoleError::Taken { .. })));
+        fork_fn(claim).expect("fork").wait().expect("wait").code().unwrap_or(1)
+    })
+    .unwrap();
+    doing("waiting for the stranger");
+    match outer.wait().expect("a child").code() {
+        Some(77) => cases::skip("unshare(CLONE_NEWPID) is not permitted"),
+        code => assert_eq!(code, Some(0)),
+    }
+    assert!(matches!(world.ring().consumer(), Err(RoleError::Taken { .. })), "it lives");
+    kill(&mut owner);
+    drop(world.ring().consumer().expect("its owner is dead, and of our namespace"));
 }
 
 fn ten_thousand_cycles() {

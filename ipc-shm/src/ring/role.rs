@@ -53,7 +53,6 @@ impl Role<'_> {
     /// Takes the role if nobody has it, or if the kernel says that its owner is dead.
     pub(super) fn claim(self) -> Result<Identity, RoleError> {
         let me = identity::current().map_err(RoleError::NoIdentity)?;
-        self.domain.admit(me.domain);
         // Acquire: the owner's admission to the domain comes with its claim.
         let mut seen = self.word.load(Ordering::Acquire);
         loop {
@@ -62,6 +61,9 @@ impl Role<'_> {
                     return Err(RoleError::Taken { owner });
                 }
             }
+            // Not before: a process of another domain makes every later death unknowable by its
+            // admission, and it may well be refused.
+            self.domain.admit(me.domain);
             // SYNC: what the last owner left (Release in `close`; a death is seen through the
             // kernel). Release: our admission comes with our claim.
             let orders = (Ordering::AcqRel, Ordering::Acquire);
@@ -85,7 +87,12 @@ impl Role<'_> {
     }
 
     pub(super) fn peer(self) -> Peer {
-        let owner = match self.word.load(Ordering::Acquire) {
+        self.peer_by(self.word.load(Ordering::Acquire))
+    }
+
+    /// The peer that the role word names, which was read with Acquire.
+    fn peer_by(self, word: u64) -> Peer {
+        let owner = match word {
             VACANT => return Peer::Absent,
             word => match owner(word) {
                 Ok(Some(owner)) => owner,
@@ -156,7 +163,8 @@ impl Misses {
             _ => {
                 if self.count == self.look_at {
                     self.look_at = self.count.wrapping_add(self.count.clamp(1, LONGEST));
-                    if matches!(role.peer(), Peer::Dead(_)) {
+                    // This very word: the role may have changed hands since.
+                    if matches!(role.peer_by(word), Peer::Dead(_)) {
                         self.dead = word;
                     }
                 }

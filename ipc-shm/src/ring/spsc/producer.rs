@@ -67,18 +67,22 @@ impl<'r, T: Pod + Send> Producer<'r, T> {
     /// ```
     #[inline]
     pub fn push(&mut self, message: T) -> Result<(), PushError<T>> {
-        let (slot, free) = self.cursor.next();
-        // SAFETY: the cursor keeps its slots alive.
-        let slot = unsafe { slot.as_ref() };
-        // SYNC: message released (Release in `Consumer::pop`).
-        let found = slot.sequence.load(Ordering::Acquire);
-        if found != free {
-            return Err(match self.refused(found) {
-                Refused::Full => PushError::Full(message),
-                Refused::Disconnected => PushError::Disconnected(message),
-                Refused::Corrupt => PushError::Corrupt(message),
-            });
-        }
+        let (slot, free) = loop {
+            let (slot, free) = self.cursor.next();
+            // SAFETY: the cursor keeps its slots alive.
+            let slot = unsafe { slot.as_ref() };
+            // SYNC: message released (Release in `Consumer::pop`).
+            let found = slot.sequence.load(Ordering::Acquire);
+            if found == free {
+                break (slot, free);
+            }
+            match self.refused(found) {
+                Ok(()) => {}
+                Err(Refused::Full) => return Err(PushError::Full(message)),
+                Err(Refused::Disconnected) => return Err(PushError::Disconnected(message)),
+                Err(Refused::Corrupt) => return Err(PushError::Corrupt(message)),
+            }
+        };
         self.cursor.advance();
         // SAFETY: the slot is free on our lap, so its payload is ours.
         slot.payload.with_mut(|payload| unsafe { payload.write(message) });
@@ -118,20 +122,26 @@ impl<'r, T: Pod + Send> Producer<'r, T> {
         self.cursor.capacity()
     }
 
-    /// The next slot is not free on this lap.
+    /// The next slot is not free on this lap. `Ok`: look again.
     #[cold]
-    fn refused(&mut self, found: u64) -> Refused {
-        let (_, free) = self.cursor.next();
+    fn refused(&mut self, found: u64) -> Result<(), Refused> {
         if self.corrupt {
-            return Refused::Corrupt;
+            return Err(Refused::Corrupt);
         }
+        let (slot, free) = self.cursor.next();
         if found != free.wrapping_sub(LAP) | FULL {
             self.corrupt = true;
             self.cursor.poison();
-            return Refused::Corrupt;
+            return Err(Refused::Corrupt);
         }
         let (at, role) = (self.cursor.position(), other(self.cursor.roles()));
-        if self.misses.peer_is_gone(at, role) { Refused::Disconnected } else { Refused::Full }
+        if !self.misses.peer_is_gone(at, role) {
+            return Err(Refused::Full);
+        }
+        // It may have popped between our look and its end; after its end it pops no more.
+        // SAFETY: the cursor keeps its slots alive.
+        let now = unsafe { slot.as_ref() }.sequence.load(Ordering::Acquire);
+        if now == found { Err(Refused::Disconnected) } else { Ok(()) }
     }
 }
 
