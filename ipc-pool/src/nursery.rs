@@ -1,6 +1,6 @@
 //! Where workers come from: the zygote, and another one when that has died.
 
-use ipc_core::process::{Child, Start, Zygote, ZygoteError};
+use ipc_core::process::{Spawning, Start, Zygote, ZygoteError};
 use rustix::fd::BorrowedFd;
 
 /// A source of worker processes that outlives its helper.
@@ -12,17 +12,19 @@ impl Nursery {
         Zygote::start().map(Self)
     }
 
-    pub(crate) fn spawn(
+    /// Asks for a process. [`Spawning::wait_until`] may say that the helper has died or hangs: then the next call
+    /// makes a new one.
+    pub(crate) fn begin(
         &self,
         entry: fn(Start) -> i32,
         bytes: &[u8],
         fds: &[BorrowedFd<'_>],
-    ) -> Result<Child, ZygoteError> {
-        match self.0.spawn(entry, bytes, fds) {
-            // Somebody killed it, or it hung: its children go on, and a new one makes the next.
-            Err(ZygoteError::Died | ZygoteError::Unresponsive) => {
+    ) -> Result<Spawning<'_>, ZygoteError> {
+        match self.0.begin_spawn(entry, bytes, fds) {
+            // Its children go on, and a new one makes the next.
+            Err(ZygoteError::Died) => {
                 self.0.restart()?;
-                self.0.spawn(entry, bytes, fds)
+                self.0.begin_spawn(entry, bytes, fds)
             }
             result => result,
         }

@@ -325,10 +325,10 @@ impl Builder {
         let shape = self.shape()?;
         let nursery = Nursery::start()?;
         let shared = Arc::new(SharedMemory::new(shape, self.retries, self.limit)?);
-        let supervisor = Supervisor::new(shared.clone(), nursery, self.restart_limit)?;
+        let supervisor = Supervisor::new(shared.clone(), &nursery, self.restart_limit)?;
         let supervisor = std::thread::Builder::new()
             .name("ipc-pool".into())
-            .spawn(move || supervisor.run())
+            .spawn(move || supervisor.run(&nursery))
             .map_err(|error| PoolError::Os(Errno::from_io_error(&error).unwrap_or(Errno::AGAIN)))?;
         Ok(Pool {
             backend: shared.clone(),

@@ -1,7 +1,8 @@
 //! The supervisor: one thread of the application that waits on the pidfds of the workers.
 //!
 //! It resolves or queues again what a dead worker had claimed, replaces the worker, and moves the parts of
-//! large values. It is not on the way of a task: if it sleeps, small tasks run.
+//! large values. It is not on the way of a task: if it sleeps, small tasks run. It waits for a new worker as for
+//! everything else: a helper process that is slow or stopped keeps nobody waiting but the seat to be filled.
 
 use alloc::sync::Arc;
 use core::panic::AssertUnwindSafe;
@@ -10,7 +11,7 @@ use core::time::Duration;
 use std::panic::catch_unwind;
 
 use ipc_core::clock::Deadline;
-use ipc_core::process::{Child, ExitStatus, ZygoteError};
+use ipc_core::process::{Child, ExitStatus, Spawning, ZygoteError};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::AsFd;
 use rustix::time::Timespec;
@@ -21,10 +22,13 @@ use crate::error::{PoolError, TaskError};
 use crate::nursery::Nursery;
 use crate::slot::Owner;
 use crate::table::Counter;
-use crate::worker::{self, Orders};
+use crate::worker::{self, Orders, SLICE};
 
 /// How long an ended process may keep its status to itself. Beyond that it is `Unknown`.
 const STATUS_BOUND: Duration = Duration::from_secs(2);
+
+/// How long the end of a pool waits for a worker that was asked for: as long as the helper process has to end.
+const LAST_RECRUIT: Duration = Duration::from_secs(1);
 
 /// A worker that dies sooner, and has taken no task, has died early.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -40,7 +44,6 @@ fn pause(early_deaths: u32) -> Duration {
 
 pub(crate) struct Supervisor {
     shared: Arc<SharedMemory>,
-    nursery: Nursery,
     posts: Vec<Post>,
     restart_limit: u32,
     /// Workers in a row that have died, or could not be started, without having taken a task.
@@ -59,27 +62,40 @@ struct Post {
     settled: Deadline,
 }
 
+/// A process that is on its way to a seat.
+struct Recruit<'a> {
+    seat: usize,
+    spawning: Spawning<'a>,
+    nursery: &'a Nursery,
+    /// Whether a helper has died or hung over it already.
+    again: bool,
+}
+
 impl Supervisor {
     /// Starts the workers.
     pub(crate) fn new(
         shared: Arc<SharedMemory>,
-        nursery: Nursery,
+        nursery: &Nursery,
         restart_limit: u32,
     ) -> Result<Self, PoolError> {
         let workers = shared.table.workers();
-        let mut this = Self { shared, nursery, posts: Vec::new(), restart_limit, early_deaths: 0 };
+        let mut this = Self { shared, posts: Vec::new(), restart_limit, early_deaths: 0 };
         for seat in 0..workers {
             let due = Deadline::now();
             this.posts.push(Post { child: None, incarnation: 0, claims: 0, due, settled: due });
-            this.fill(seat)?;
+            let mut recruit = Some(this.recruit(nursery, seat)?);
+            while let Some(waiting) = recruit {
+                recruit = this.admit(waiting, Deadline::FAR)?;
+            }
         }
         Ok(this)
     }
 
     /// The thread: works until the pool ends.
-    pub(crate) fn run(mut self) {
+    pub(crate) fn run(mut self, nursery: &Nursery) {
         // A panic here is a mistake of this crate, and must not leave a ticket waiting for ever.
-        let result = catch_unwind(AssertUnwindSafe(|| self.watch()));
+        let mut recruit = None;
+        let result = catch_unwind(AssertUnwindSafe(|| self.watch(nursery, &mut recruit)));
         let error =
             if matches!(result, Ok(Ok(()))) { TaskError::Cancelled } else { TaskError::Broken };
         if error == TaskError::Broken {
@@ -87,15 +103,24 @@ impl Supervisor {
         }
         self.end_workers();
         self.shared.desk().end(&self.shared.table, &error);
+        if let Some(recruit) = recruit {
+            // To be ended and reaped like the others, when this is dropped. One that does not come ends by itself:
+            // it waits for a word that nobody will give.
+            let _ = self.admit(recruit, Deadline::after(LAST_RECRUIT));
+        }
     }
 
-    fn watch(&mut self) -> Result<(), ipc_core::Errno> {
+    fn watch<'a>(
+        &mut self,
+        nursery: &'a Nursery,
+        recruit: &mut Option<Recruit<'a>>,
+    ) -> Result<(), ipc_core::Errno> {
         loop {
             let shared = self.shared.clone();
             if shared.terminated.load(Ordering::Acquire) {
                 return Ok(());
             }
-            let ended = self.wait()?;
+            let ended = self.wait(recruit.as_ref())?;
             let mut calls = [0; 8];
             if rustix::io::read(&shared.signal, &mut calls).is_ok() {
                 shared.desk().move_parts(&shared.table);
@@ -103,7 +128,7 @@ impl Supervisor {
             for seat in ended {
                 self.bury(seat)?;
             }
-            self.refill();
+            *recruit = self.refill(nursery, recruit.take());
             if self.posts.iter().any(|post| post.child.is_some()) {
                 continue;
             }
@@ -118,23 +143,29 @@ impl Supervisor {
         }
     }
 
-    /// Sleeps until a worker ends, somebody calls, or an empty seat is due; the seats of those that ended.
-    fn wait(&self) -> Result<Vec<usize>, ipc_core::Errno> {
+    /// Sleeps until a worker ends, somebody calls, a recruit comes, or an empty seat is due; the seats of those that
+    /// ended.
+    fn wait(&self, recruit: Option<&Recruit<'_>>) -> Result<Vec<usize>, ipc_core::Errno> {
         let living = || {
             let posts = self.posts.iter().enumerate();
             posts.filter_map(|(seat, post)| post.child.as_ref().map(|child| (seat, child)))
         };
-        let mut fds = vec![PollFd::new(&self.shared.signal, PollFlags::IN)];
-        fds.extend(living().map(|(_, child)| PollFd::new(child, PollFlags::IN)));
+        let mut fds: Vec<_> =
+            living().map(|(_, child)| PollFd::new(child, PollFlags::IN)).collect();
+        fds.push(PollFd::new(&self.shared.signal, PollFlags::IN));
+        fds.extend(recruit.map(|recruit| PollFd::new(&recruit.spawning, PollFlags::IN)));
         let empty = self.posts.iter().filter(|post| post.child.is_none());
-        let due = empty.map(|post| post.due).min();
-        let timeout: Option<Timespec> =
-            due.filter(|_| self.is_filling()).map(Deadline::remaining_timespec);
+        let due = match recruit {
+            // The end of a helper process does not always show.
+            Some(_) => Some(Deadline::after(SLICE)),
+            None => empty.map(|post| post.due).min().filter(|_| self.is_filling()),
+        };
+        let timeout: Option<Timespec> = due.map(Deadline::remaining_timespec);
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(ipc_core::Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
-        let ended = living().zip(&fds[1..]).filter(|(_, fd)| !fd.revents().is_empty());
+        let ended = living().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
         Ok(ended.map(|((seat, _), _)| seat).collect())
     }
 
@@ -185,27 +216,48 @@ impl Supervisor {
         }
     }
 
-    /// Fills the seats that are due.
-    fn refill(&mut self) {
-        for seat in 0..self.posts.len() {
-            let post = &self.posts[seat];
-            if post.child.is_some() || !post.due.has_passed() || !self.is_filling() {
-                continue;
-            }
-            match self.fill(seat) {
-                Ok(()) => {
-                    self.shared.seats[seat].restarts.fetch_add(1, Ordering::Relaxed);
+    /// Fills the seats that are due, one after the other; the recruit that is not there yet.
+    fn refill<'a>(
+        &mut self,
+        nursery: &'a Nursery,
+        mut recruit: Option<Recruit<'a>>,
+    ) -> Option<Recruit<'a>> {
+        loop {
+            let next = match recruit {
+                Some(recruit) => (recruit.seat, self.admit(recruit, Deadline::now())),
+                None => {
+                    let seat = self.next_due()?;
+                    (seat, self.recruit(nursery, seat).map(Some))
                 }
-                Err(_) => {
+            };
+            recruit = match next {
+                (_, Ok(Some(recruit))) => return Some(recruit),
+                (seat, Ok(None)) => {
+                    self.shared.seats[seat].restarts.fetch_add(1, Ordering::Relaxed);
+                    None
+                }
+                (seat, Err(_)) => {
                     self.early_deaths += 1;
                     self.posts[seat].due = Deadline::after(pause(self.early_deaths));
                     self.give_up_if_hopeless();
+                    None
                 }
-            }
+            };
         }
     }
 
-    fn fill(&mut self, seat: usize) -> Result<(), ZygoteError> {
+    /// An empty seat that is to be filled now.
+    fn next_due(&self) -> Option<usize> {
+        let is_due = |post: &Post| post.child.is_none() && post.due.has_passed();
+        self.posts.iter().position(is_due).filter(|_| self.is_filling())
+    }
+
+    /// Asks for a process to fill `seat`.
+    fn recruit<'a>(
+        &mut self,
+        nursery: &'a Nursery,
+        seat: usize,
+    ) -> Result<Recruit<'a>, ZygoteError> {
         let shared = &self.shared;
         let post = &mut self.posts[seat];
         post.incarnation = post.incarnation.wrapping_add(1);
@@ -217,13 +269,35 @@ impl Supervisor {
             limit: shared.limit as u64,
         };
         let fds = [shared.table.as_fd(), shared.signal.as_fd()];
-        let child = self.nursery.spawn(worker::main, &orders.to_bytes(), &fds)?;
+        let spawning = nursery.begin(worker::main, &orders.to_bytes(), &fds)?;
+        Ok(Recruit { seat, spawning, nursery, again: false })
+    }
+
+    /// Seats a recruit that comes by `until`; it is given back if it does not.
+    fn admit<'a>(
+        &mut self,
+        mut recruit: Recruit<'a>,
+        until: Deadline,
+    ) -> Result<Option<Recruit<'a>>, ZygoteError> {
+        let child = match recruit.spawning.wait_until(until) {
+            Ok(Some(child)) => child,
+            Ok(None) => return Ok(Some(recruit)),
+            // Somebody killed the helper, or it hung. Once is no fault of the worker's.
+            Err(ZygoteError::Died | ZygoteError::Unresponsive) if !recruit.again => {
+                let Recruit { seat, spawning, nursery, .. } = recruit;
+                drop(spawning);
+                let recruit = self.recruit(nursery, seat)?;
+                return Ok(Some(Recruit { again: true, ..recruit }));
+            }
+            Err(error) => return Err(error),
+        };
+        let post = &mut self.posts[recruit.seat];
         // Without a second descriptor the worker works; it only cannot be killed by its number.
         let own = child.as_fd().try_clone_to_owned().ok();
-        *lock(&shared.seats[seat].process) = own.map(|fd| (child.id(), fd));
+        *lock(&self.shared.seats[recruit.seat].process) = own.map(|fd| (child.id(), fd));
         post.child = Some(child);
         post.settled = Deadline::after(SETTLED);
-        Ok(())
+        Ok(None)
     }
 
     /// Ends every worker that there is.
@@ -245,7 +319,7 @@ impl Supervisor {
 }
 
 impl Drop for Supervisor {
-    /// For a supervisor that never came to its thread.
+    /// For a supervisor that never came to its thread, and for a recruit that came at the very end.
     fn drop(&mut self) {
         self.end_workers();
     }

@@ -10,6 +10,7 @@ use ipc_testkit::cases::{doing, shared};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::deadly::{self, Deadly, HOWS, How, When};
+use crate::helper::helpers;
 
 fn square(x: u64) -> u64 {
     x * x
@@ -206,7 +207,7 @@ pub(crate) fn healthy_neighbour() {
 
 pub(crate) fn all_at_once() {
     let pool = Pool::builder().workers(3).retries(5).build().unwrap();
-    let zygote = children_of_this_process();
+    let zygote = helpers();
     let tickets: Vec<_> = (0..50).map(|i| pool.submit(square, i).unwrap()).collect();
     for pid in zygote {
         signal(pid, Signal::KILL);
@@ -218,14 +219,6 @@ pub(crate) fn all_at_once() {
         assert_eq!(ticket.wait().unwrap(), (i * i) as u64);
     }
     assert_eq!(pool.map(square, 0..4).unwrap(), [0, 1, 4, 9]);
-}
-
-/// The zygote alone is a child of this process; the workers are its own.
-fn children_of_this_process() -> Vec<i32> {
-    let me = std::process::id();
-    let path = format!("/proc/{me}/task/{me}/children");
-    let children = std::fs::read_to_string(path).expect("children");
-    children.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect()
 }
 
 pub(crate) fn crash_loop() {

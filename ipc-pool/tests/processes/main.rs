@@ -7,6 +7,7 @@ mod damage;
 mod deadly;
 mod deaths;
 mod ends;
+mod helper;
 mod refused;
 mod values;
 
@@ -29,6 +30,8 @@ fn main() -> std::process::ExitCode {
         ("sizes_around_every_bound", values::sizes),
         ("too_large", values::too_large),
         ("bad_input", values::bad_input),
+        ("stopped_helper_keeps_nobody_waiting", helper::stopped),
+        ("helper_killed_when_it_owes_a_worker", helper::killed_when_stopped),
         ("refused_thread_leaves_no_worker", refused::supervisors_thread),
         ("call_that_says_it_is_longer", damage::longer_than_it_is),
         ("join_before_taking_large_results", ends::join_first),
