@@ -25,6 +25,8 @@ pub enum PoolError {
     Closed,
     /// Workers die faster than they can be replaced, or cannot be started any more.
     Broken,
+    /// The handle was copied by a fork: the pool belongs to the process that made it.
+    ForeignProcess,
     /// The function has no name by which a worker could find it.
     Function(FunctionError),
     /// The argument cannot be serialised: what its `Serialize` says.
@@ -55,6 +57,7 @@ impl fmt::Display for PoolError {
             Self::TooMany { asked, most } => write!(f, "{asked} asked for, and {most} is the most"),
             Self::Closed => f.write_str("the pool is closed"),
             Self::Broken => f.write_str("the pool is broken: its workers cannot be kept alive"),
+            Self::ForeignProcess => f.write_str("the pool belongs to another process"),
             Self::Function(error) => error.fmt(f),
             Self::Encode(why) => write!(f, "the argument cannot be serialised: {why}"),
             Self::TooLarge { size, limit } => {
@@ -137,6 +140,8 @@ pub enum TaskError {
     },
     /// The ticket has given its result away already.
     Taken,
+    /// The ticket was copied by a fork: the result goes to the process that made the pool.
+    ForeignProcess,
     /// What the pool's memory says of the task is not what any step of the pool writes: something else has
     /// written there, such as a wild pointer in a task. No result of this pool is to be trusted from here on.
     Damaged,
@@ -160,6 +165,7 @@ impl fmt::Display for TaskError {
                 write!(f, "a result of {size} bytes, more than the {limit} allowed")
             }
             Self::Taken => f.write_str("the result has been taken already"),
+            Self::ForeignProcess => f.write_str("the result goes to another process"),
             Self::Damaged => f.write_str("the memory of the pool was overwritten"),
         }
     }

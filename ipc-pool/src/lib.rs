@@ -28,6 +28,8 @@ mod error;
 #[cfg(not(loom))]
 mod function;
 #[cfg(not(loom))]
+mod home;
+#[cfg(not(loom))]
 mod map;
 #[cfg(not(loom))]
 mod nursery;

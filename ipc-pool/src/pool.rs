@@ -55,6 +55,12 @@ use crate::ticket::Ticket;
 ///
 /// A pool owns one thread in this process, its supervisor. All methods may be called from any thread.
 ///
+/// # Forks
+///
+/// A pool belongs to the process that made it. In a forked copy of that process its methods say
+/// [`PoolError::ForeignProcess`], its tickets [`TaskError::ForeignProcess`](crate::TaskError::ForeignProcess), and what cannot say
+/// anything, such as dropping them, does nothing.
+///
 /// # Examples
 ///
 /// ```
@@ -72,8 +78,6 @@ pub struct Pool {
     backend: Arc<dyn Backend>,
     workers: usize,
     supervisor: Option<JoinHandle<()>>,
-    /// The process that made it: a forked copy of this handle does nothing when it is dropped.
-    process: u32,
 }
 
 static_assertions::assert_impl_all!(Pool: Send, Sync);
@@ -115,7 +119,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`PoolError::Closed`] or [`PoolError::Broken`]; [`PoolError::Encode`] or [`PoolError::TooLarge`] for
+    /// [`PoolError::Closed`], [`PoolError::Broken`] or [`PoolError::ForeignProcess`]; [`PoolError::Encode`] or [`PoolError::TooLarge`] for
     /// the argument; [`PoolError::Function`] for the function.
     #[doc(alias = "apply_async")]
     pub fn submit<A, R>(&self, f: fn(A) -> R, argument: A) -> Result<Ticket<R>, PoolError>
@@ -148,7 +152,7 @@ impl Pool {
         self.submit(f, argument)?.wait().map_err(Error::Task)
     }
 
-    /// What each worker has done so far, by its number.
+    /// What each worker has done so far, by its number. Nothing in a forked copy of the process.
     #[must_use]
     pub fn stats(&self) -> Vec<WorkerStats> {
         self.backend.workers()
@@ -158,7 +162,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// `ESRCH` if there is no such worker, or it is being replaced at this moment.
+    /// `ESRCH` if there is no such worker, or it is being replaced at this moment; `EPERM` in a forked copy of the
+    /// process.
     pub fn kill_worker(&self, number: usize) -> Result<(), Errno> {
         self.shared.kill(number)
     }
@@ -176,6 +181,9 @@ impl Pool {
 
     /// As [`join`](Self::join), but what is not finished within `grace` is cancelled; whether everything was finished.
     pub fn shutdown(mut self, grace: Duration) -> bool {
+        if !self.shared.is_home() {
+            return false;
+        }
         self.shared.close();
         let until = Deadline::after(grace);
         let ended = || self.supervisor.as_ref().is_none_or(JoinHandle::is_finished);
@@ -199,16 +207,20 @@ impl Pool {
     }
 
     fn wait_for_supervisor(&mut self) {
-        if let Some(thread) = self.supervisor.take() {
+        let Some(thread) = self.supervisor.take() else { return };
+        if self.shared.is_home() {
             // It catches its own panics, and has said what it had to say.
             let _ = thread.join();
+        } else {
+            // A fork did not copy it, and nobody here may say anything about it.
+            core::mem::forget(thread);
         }
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if self.supervisor.is_some() && self.process == std::process::id() {
+        if self.supervisor.is_some() {
             self.end();
         }
     }
@@ -335,7 +347,6 @@ impl Builder {
             shared,
             workers: self.workers,
             supervisor: Some(supervisor),
-            process: std::process::id(),
         })
     }
 

@@ -17,7 +17,8 @@ use rustix::fd::OwnedFd;
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 
 use crate::backend::{Backend, Outcome, Room, TaskId, WorkerStats};
-use crate::error::PoolError;
+use crate::error::{PoolError, TaskError};
+use crate::home::Home;
 use crate::slot::State;
 use crate::table::{Counter, Shape, Table};
 use crate::worker::SLICE;
@@ -28,6 +29,7 @@ pub(crate) use supervisor::Supervisor;
 /// What the threads of the application share.
 #[derive(Debug)]
 pub(crate) struct SharedMemory {
+    home: Home,
     table: Table,
     desk: Mutex<Desk>,
     seats: Box<[Seat]>,
@@ -56,6 +58,7 @@ impl SharedMemory {
     pub(crate) fn new(shape: Shape, retries: u32, limit: usize) -> Result<Self, PoolError> {
         let table = Table::create(shape)?;
         Ok(Self {
+            home: Home::here(),
             desk: Mutex::new(Desk::new(table.slots())),
             seats: (0..table.workers()).map(|_| Seat::default()).collect(),
             signal: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
@@ -68,8 +71,17 @@ impl SharedMemory {
         })
     }
 
+    /// Whether this is the process that made the pool. In any other one, the application's side of it is a copy
+    /// that must not be acted upon, nor its locks be taken.
+    pub(crate) fn is_home(&self) -> bool {
+        self.home.is_here()
+    }
+
     /// Takes no more tasks; the workers end when none is left.
     pub(crate) fn close(&self) {
+        if !self.is_home() {
+            return;
+        }
         self.closed.store(true, Ordering::Release);
         self.table.stop();
         self.call_supervisor();
@@ -78,6 +90,9 @@ impl SharedMemory {
 
     /// Ends the workers, whatever they do.
     pub(crate) fn terminate(&self) {
+        if !self.is_home() {
+            return;
+        }
         self.closed.store(true, Ordering::Release);
         self.terminated.store(true, Ordering::Release);
         self.call_supervisor();
@@ -85,6 +100,9 @@ impl SharedMemory {
 
     /// Kills the process on a seat.
     pub(crate) fn kill(&self, seat: usize) -> Result<(), Errno> {
+        if !self.is_home() {
+            return Err(Errno::PERM);
+        }
         let seat = self.seats.get(seat).ok_or(Errno::SRCH)?;
         match &*lock(&seat.process) {
             Some((_, pidfd)) => pidfd_send_signal(pidfd, Signal::KILL),
@@ -116,6 +134,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Backend for SharedMemory {
     fn reserve(&self) -> Result<Room, PoolError> {
+        if !self.is_home() {
+            return Err(PoolError::ForeignProcess);
+        }
         loop {
             if self.closed.load(Ordering::Acquire) {
                 return Err(PoolError::Closed);
@@ -142,6 +163,9 @@ impl Backend for SharedMemory {
 
     fn poll(&self, task: TaskId, until: Deadline) -> Option<Outcome> {
         const SPINS: u32 = 200;
+        if !self.is_home() {
+            return Some(Err(TaskError::ForeignProcess));
+        }
         loop {
             let (slot, seen) = match self.desk().take(&self.table, task) {
                 desk::Taken::Outcome(outcome) => return Some(outcome),
@@ -167,6 +191,9 @@ impl Backend for SharedMemory {
     }
 
     fn cancel(&self, task: TaskId) {
+        if !self.is_home() {
+            return;
+        }
         self.desk().cancel(&self.table, task);
         // There may be room now.
         self.table.pool_bell().ring_after_store();
@@ -174,6 +201,9 @@ impl Backend for SharedMemory {
     }
 
     fn workers(&self) -> Vec<WorkerStats> {
+        if !self.is_home() {
+            return Vec::new();
+        }
         let count = |seat, counter| self.table.counter(seat, counter).load(Ordering::Relaxed);
         let of = |(index, seat): (usize, &Seat)| WorkerStats {
             pid: lock(&seat.process).as_ref().map_or(0, |(pid, _)| pid.as_raw_nonzero().get()),
@@ -196,7 +226,6 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::error::TaskError;
 
     /// A pool whose workers never come.
     fn without_workers() -> Arc<SharedMemory> {

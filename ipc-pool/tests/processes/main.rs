@@ -7,6 +7,7 @@ mod damage;
 mod deadly;
 mod deaths;
 mod ends;
+mod forks;
 mod helper;
 mod refused;
 mod values;
@@ -33,6 +34,7 @@ fn main() -> std::process::ExitCode {
         ("stopped_helper_keeps_nobody_waiting", helper::stopped),
         ("helper_killed_when_it_owes_a_worker", helper::killed_when_stopped),
         ("refused_thread_leaves_no_worker", refused::supervisors_thread),
+        ("forked_copies_are_refused", forks::copies_are_refused),
         ("call_that_says_it_is_longer", damage::longer_than_it_is),
         ("join_before_taking_large_results", ends::join_first),
         ("p14_ends_with_a_full_queue", ends::full_queue),
