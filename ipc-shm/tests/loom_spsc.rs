@@ -1,6 +1,13 @@
 //! The stamped ring in every interleaving, with every process killed before each of its steps.
 //!
-//! Run by `ci/loom.sh`. Without `--cfg loom` there is no model, and this program says so.
+//! Run by `ci/loom.sh`, and with `IPC_LOOM=deep` by whoever has minutes: that adds the scenarios whose
+//! number of interleavings explodes, with one preemption more. Without `--cfg loom` there is no
+//! model, and this program says so.
+//!
+//! A process that only looks at words must be in a thread that starts after the one that changes
+//! them: loom 0.7 remembers no more than the last access to a word, so a change that its own
+//! thread began by a look (a load, then a compare-exchange) is never tried before what another
+//! thread had looked at earlier.
 //!
 //! What each scenario asserts, besides that loom finds no data race on a payload and no deadlock:
 //! messages come out in order, none twice, none lost but the one that a killed consumer had
@@ -22,10 +29,14 @@ fn main() {
     use ipc_core::primitive::sim::Suite;
     use model::*;
 
-    Suite::new()
+    let deep = std::env::var_os("IPC_LOOM").is_some_and(|how| how == "deep");
+    let suite = Suite::new()
         .case("push_and_pop_capacity_1", 3, &[0, 1], || push_and_pop(1))
-        .case("push_and_pop_capacity_2", 3, &[0, 1], || push_and_pop(2))
+        .case("push_and_pop_capacity_2", 2, &[0, 1], || push_and_pop(2))
         .case("push_and_pop_old_ring", 2, &[0, 1], push_and_pop_old_ring)
+        .case("producers_in_turn", 2, &[0, 1, 2], producers_in_turn)
+        .case("consumers_in_turn", 2, &[0, 1, 2], consumers_in_turn)
+        .case("two_producers", 3, &[0, 1], two_producers)
         .case("producer_is_replaced", 1, &[0, 1, 2], producer_is_replaced)
         .case("consumer_is_replaced", 1, &[0, 1, 2], consumer_is_replaced)
         .case("one_heir_only", 3, &[1, 2], one_heir_only)
@@ -33,8 +44,18 @@ fn main() {
         .case("disconnected_means_full", 3, &[0], disconnected_means_full)
         .case("death_of_a_successor", 3, &[], death_of_a_successor)
         .case("stranger_wants_an_end", 3, &[0, 1, 2], stranger_wants_an_end)
-        .case("handle_copied_by_fork", 3, &[0], handle_copied_by_fork)
-        .run();
+        .case("handle_copied_by_fork", 3, &[0], handle_copied_by_fork);
+    let suite = if deep {
+        suite
+            .case("deep_push_and_pop_capacity_2", 3, &[0, 1], || push_and_pop(2))
+            .case("deep_producers_in_turn", 3, &[0, 1, 2], producers_in_turn)
+            .case("deep_consumers_in_turn", 3, &[0, 1, 2], consumers_in_turn)
+            .case("deep_producer_is_replaced", 2, &[0, 1, 2], deep_producer_is_replaced)
+            .case("deep_consumer_is_replaced", 2, &[0, 1, 2], deep_consumer_is_replaced)
+    } else {
+        suite
+    };
+    suite.run()
 }
 
 #[cfg(loom)]
@@ -199,12 +220,45 @@ mod model {
         together(shared(2, (1 << 63) - 1), 3, &[(consumer, 3)]);
     }
 
+    /// A producer and its successor, who may come while the first one lives, and a consumer.
     pub(crate) fn producer_is_replaced() {
         together(shared(2, 0), 2, &[(consumer, 1), (producer, 1)]);
     }
 
     pub(crate) fn consumer_is_replaced() {
         together(shared(1, 0), 2, &[(consumer, 1), (consumer, 1)]);
+    }
+
+    /// The same in the smallest ring and with a single try each.
+    pub(crate) fn deep_producer_is_replaced() {
+        together(shared(1, 0), 1, &[(consumer, 1), (producer, 1)]);
+    }
+
+    pub(crate) fn deep_consumer_is_replaced() {
+        together(shared(1, 0), 1, &[(consumer, 1), (consumer, 1)]);
+    }
+
+    pub(crate) fn two_producers() {
+        together(shared(2, 0), 2, &[(producer, 1)]);
+    }
+
+    /// Two producers, the second of which comes when the first has gone, and a consumer that is at
+    /// work all the time: one thread less than above, and so one preemption more.
+    pub(crate) fn producers_in_turn() {
+        in_turn(producer, consumer);
+    }
+
+    pub(crate) fn consumers_in_turn() {
+        in_turn(consumer, producer);
+    }
+
+    fn in_turn(side: Side, other: Side) {
+        let shared = shared(1, 0);
+        let other = start(other, 1, &shared, 2);
+        side(0, &shared, 1);
+        side(2, &shared, 2);
+        other.join().unwrap();
+        sim::process(END, || shared.settle()).expect("nobody kills it");
     }
 
     /// Two processes want the end of a dead one; they never have it both.
