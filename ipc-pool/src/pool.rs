@@ -367,3 +367,33 @@ impl Builder {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Somebody else closes the pool when room has been given to a task, and before it comes.
+    #[test]
+    fn a_task_that_has_room_when_the_pool_is_closed_is_run() {
+        let until = Deadline::after(Duration::from_secs(30));
+        let await_that = |what: &str, condition: &dyn Fn() -> bool| {
+            while !condition() {
+                assert!(!until.has_passed(), "{what} takes too long");
+                std::thread::yield_now();
+            }
+        };
+        let pool = Pool::new(2).unwrap();
+        let ended = || pool.supervisor.as_ref().is_some_and(JoinHandle::is_finished);
+        let room = pool.backend.reserve().unwrap();
+        pool.close();
+        await_that("the end of idle workers", &|| pool.stats().iter().all(|seat| seat.pid == 0));
+        // The supervisor has nothing to do, and must not take that for the end.
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!ended());
+        let mut bytes = call::of_one(|x: u64| x + 1).unwrap();
+        call::append(&4_u64, &mut bytes).unwrap();
+        let task = pool.backend.commit(room, bytes);
+        assert_eq!(pool.backend.poll(task, until), Some(Ok(vec![5])));
+        await_that("the end of the supervisor", &ended);
+    }
+}

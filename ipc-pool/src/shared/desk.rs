@@ -15,6 +15,7 @@ pub(crate) struct Desk {
     tasks: HashMap<TaskId, Entry>,
     /// The task in each slot.
     slots: Box<[Option<TaskId>]>,
+    /// Neither a task's nor promised to one that comes.
     free: VecDeque<usize>,
     next: u64,
     /// The workers are gone for good, and a task that comes now gets this at once.
@@ -124,13 +125,13 @@ impl Desk {
         }
     }
 
-    /// Whether no task is left without an outcome. Outcomes that nobody has asked for yet are moved out of the
-    /// slots: a pool ends without its tickets.
+    /// Whether no task is left without an outcome, and no room is left for which one may still come. Outcomes that
+    /// nobody has asked for yet are moved out of the slots: a pool ends without its tickets.
     pub(crate) fn is_done(&mut self, table: &Table) -> bool {
         for slot in 0..self.slots.len() {
             self.settle(table, slot);
         }
-        self.slots.iter().all(Option::is_none)
+        self.free.len() == self.slots.len()
     }
 
     /// Takes the outcome out of a slot whose task is over, or whose word is none of a task.
