@@ -39,7 +39,7 @@ pub use fork_fn::{ForkFnError, fork_fn};
 #[cfg(feature = "std")]
 pub use signal_set::SignalSet;
 #[cfg(feature = "std")]
-pub use spawn::{Spawn, SpawnError, Stage};
+pub use spawn::{Prepared, Spawn, SpawnError, Stage};
 #[cfg(feature = "std")]
 pub use zygote::{ParentWatch, Spawning, Start, Zygote, ZygoteError, init};
 

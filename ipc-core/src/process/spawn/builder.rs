@@ -3,20 +3,16 @@
 
 use alloc::borrow::ToOwned;
 use alloc::vec::Vec;
-use core::cell::Cell;
+use core::marker::PhantomData;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::process::getpid;
-use rustix::thread::gettid;
-
 use super::attributes::Attributes;
 use super::environment::{self, Environment};
-use super::plan::Plan;
 use super::strings::{HoldsZero, Strings};
-use super::{SpawnError, Stage, clone, moves};
+use super::{Prepared, SpawnError, Stage, moves};
 use crate::Errno;
 use crate::process::Child;
 
@@ -307,7 +303,8 @@ impl<'fd> Spawn<'fd> {
 
     /// Executes the program in a new process; returns when it runs.
     ///
-    /// The same `Spawn` may be used again.
+    /// The same `Spawn` may be used again. To start a program many times,
+    /// [`prepare`](Self::prepare) it once.
     ///
     /// # Errors
     ///
@@ -331,35 +328,51 @@ impl<'fd> Spawn<'fd> {
     ///  - [execve](https://man7.org/linux/man-pages/man2/execve.2.html)
     ///  - [close_range](https://man7.org/linux/man-pages/man2/close_range.2.html)
     pub fn spawn(&self) -> Result<Child, SpawnError> {
-        if let Some(errno) = self.refused {
+        self.prepare()?.spawn()
+    }
+
+    /// Lays out all that the child will need, so that [`Prepared::spawn`] is left with the system
+    /// calls.
+    ///
+    /// This takes the environment as it is now, which is most of the work.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Stage::Prepare`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ipc_core::process::Spawn;
+    /// let worker = Spawn::new("true").prepare()?;
+    /// for _ in 0..3 {
+    ///     assert!(worker.spawn()?.wait()?.success());
+    /// }
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    pub fn prepare(&self) -> Result<Prepared<'fd>, SpawnError> {
+        let Self { program, name, arguments, environment, directory, fds, attributes, refused } =
+            self;
+        if let Some(errno) = *refused {
             return Err(at_prepare(errno));
         }
-        let parent = getpid();
-        if self.attributes.parent_death.is_some_and(|death| !death.any_thread) && gettid() != parent
-        {
-            return Err(SpawnError { stage: Stage::ParentDeath, errno: Errno::PERM });
+        let (environment, path) = environment.collect()?;
+        let candidates = environment::candidates(program, path.as_deref())?;
+        let mut strings = Strings::default();
+        for argument in [name].into_iter().chain(arguments) {
+            strings.push(&[argument.as_bytes()])?;
         }
-        let (environment, path) = self.environment.collect()?;
-        let candidates = environment::candidates(&self.program, path.as_deref())?;
-        let mut arguments = Strings::default();
-        for argument in [&self.name].into_iter().chain(&self.arguments) {
-            arguments.push(&[argument.as_bytes()])?;
-        }
-        let directory = self.directory.as_ref().map(|path| CString::new(path.as_bytes()));
+        let directory = directory.as_ref().map(|path| CString::new(path.as_bytes()));
         let directory = directory.transpose().map_err(|_| HoldsZero)?;
-        let pairs: Vec<_> = self.fds.iter().map(|(fd, number)| (fd.as_raw_fd(), *number)).collect();
-        clone::clone(&Plan {
-            attributes: &self.attributes,
-            candidates: &candidates.pointers(),
-            arguments: &arguments.pointers(),
-            environment: &environment.pointers(),
-            directory: directory.as_deref(),
-            moves: &moves::order(&pairs),
-            parent: parent.as_raw_nonzero().get(),
-            mask: Cell::new(self.attributes.mask.unwrap_or_default()),
-            has_no_handlers: Cell::new(false),
-            pidfd: Cell::new(-1),
-            failure: Cell::new(None),
+        let pairs: Vec<_> = fds.iter().map(|(fd, number)| (fd.as_raw_fd(), *number)).collect();
+        Ok(Prepared {
+            candidates,
+            arguments: strings,
+            environment,
+            directory,
+            moves: moves::order(&pairs),
+            attributes: attributes.clone(),
+            fds: PhantomData,
         })
     }
 

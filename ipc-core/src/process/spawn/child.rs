@@ -29,6 +29,7 @@ use super::attributes::Attributes;
 use super::moves::Move;
 use super::plan::Plan;
 use super::{SpawnError, Stage};
+use crate::process::Pid;
 use crate::process::fork::{NEVER_STARTED, exit_now};
 use crate::process::raw::syscall;
 use crate::{Errno, Result};
@@ -61,8 +62,8 @@ fn execute(plan: &Plan<'_>) -> Result<Infallible, SpawnError> {
         return Err(SpawnError { stage: Stage::Clone, errno: Errno::NOSYS });
     }
     let attributes = plan.attributes;
-    if let Some(death) = attributes.parent_death {
-        bind_to_parent(death.signal, plan.parent).at(Stage::ParentDeath)?;
+    if let (Some(death), Some(parent)) = (attributes.parent_death, plan.parent) {
+        bind_to_parent(death.signal, parent).at(Stage::ParentDeath)?;
     }
     if attributes.session {
         call(libc::SYS_setsid, [0; 4]).at(Stage::Session)?;
@@ -96,11 +97,12 @@ fn execute(plan: &Plan<'_>) -> Result<Infallible, SpawnError> {
 }
 
 /// Asks for a signal when the parent ends, and ends here if it has.
-fn bind_to_parent(signal: i32, parent: i32) -> Result<()> {
+fn bind_to_parent(signal: i32, parent: Pid) -> Result<()> {
     call(libc::SYS_prctl, [libc::PR_SET_PDEATHSIG as usize, signal as usize, 0, 0])?;
     // A parent that died before that sends nothing. It is then another process that is the parent
     // now, or none that this one can see, which is an error for a parent that lives.
-    if call(libc::SYS_getppid, [0; 4])? == parent as usize { Ok(()) } else { Err(Errno::SRCH) }
+    let is_there = call(libc::SYS_getppid, [0; 4])? == parent.as_raw_pid() as usize;
+    if is_there { Ok(()) } else { Err(Errno::SRCH) }
 }
 
 /// Sees to it that `execve` closes everything behind the standard streams.

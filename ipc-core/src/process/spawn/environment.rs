@@ -23,7 +23,8 @@ pub(super) struct Environment {
 impl Environment {
     /// The whole environment, and its `PATH`.
     pub(super) fn collect(&self) -> Result<(Strings, Option<Vec<u8>>), HoldsZero> {
-        let mut strings = Strings::default();
+        // Most environments fit.
+        let mut strings = Strings::with_capacity(64, 4 << 10);
         let mut path = None;
         let mut push = |name: &OsStr, value: &OsStr| {
             if name == "PATH" {

@@ -36,7 +36,9 @@ mod environment;
 mod error;
 mod moves;
 mod plan;
+mod prepared;
 mod strings;
 
 pub use builder::Spawn;
 pub use error::{SpawnError, Stage};
+pub use prepared::Prepared;

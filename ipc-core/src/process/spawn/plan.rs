@@ -6,7 +6,7 @@ use core::ffi::{CStr, c_char, c_int};
 use super::SpawnError;
 use super::attributes::Attributes;
 use super::moves::Move;
-use crate::process::SignalSet;
+use crate::process::{Pid, SignalSet};
 
 /// All that the child needs, and where it leaves what it has to say.
 ///
@@ -21,8 +21,8 @@ pub(super) struct Plan<'a> {
     pub(super) environment: &'a [*const c_char],
     pub(super) directory: Option<&'a CStr>,
     pub(super) moves: &'a [Move],
-    /// The parent's process id.
-    pub(super) parent: i32,
+    /// The parent, if the child is bound to it.
+    pub(super) parent: Option<Pid>,
     /// The mask that the program starts with.
     pub(super) mask: Cell<SignalSet>,
     /// Whether the kernel has removed the handlers that the child would have inherited.
