@@ -10,6 +10,8 @@
 //! | [`baton`] | who wakes the waiters of a thread that is killed? |
 //! | [`process`] | `fork` with the child's pidfd in hand, exact exit statuses |
 //! | [`fdpass`] | file descriptors over a socket, whole or not at all |
+//! | [`connection`] | messages between processes |
+//! | [`parcel`] | values that travel with the handles inside them |
 //! | [`Shareable`], [`Padded`] | what may lie in shared memory, and how far apart |
 //!
 //! # Process-wide state
@@ -36,11 +38,15 @@ extern crate std;
 
 pub mod baton;
 pub mod clock;
+#[cfg(feature = "std")]
+pub mod connection;
 pub mod fdpass;
 pub mod function;
 pub mod futex;
 pub mod identity;
 mod padded;
+#[cfg(feature = "serde")]
+pub mod parcel;
 #[doc(hidden)]
 pub mod primitive;
 pub mod process;

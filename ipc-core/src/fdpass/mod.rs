@@ -53,6 +53,9 @@ pub use link::Link;
 pub use recv::{Received, RecvError, recv_with_fds};
 pub use send::{SendError, send_with_fds};
 
+#[cfg(feature = "std")]
+pub(crate) use {recv::recv_parts, send::send_parts};
+
 /// The most descriptors that one message may carry.
 ///
 /// The kernel would take 253. A receiver pays for each one before it can look at the message, so a

@@ -63,14 +63,21 @@ pub fn recv_with_fds(socket: impl AsFd, buf: &mut [u8]) -> Result<Received, Recv
     if buf.is_empty() {
         return Err(RecvError::Os(Errno::INVAL));
     }
+    recv_parts(socket, &mut [IoSliceMut::new(buf)], RecvFlags::empty())
+}
+
+/// As [`recv_with_fds`], into several places, one of which is not empty.
+pub(crate) fn recv_parts(
+    socket: impl AsFd,
+    bufs: &mut [IoSliceMut<'_>],
+    flags: RecvFlags,
+) -> Result<Received, RecvError> {
     // Room for one more than allowed tells a message with too many from one that was cut off.
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_FDS + 1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let message = retry_on_intr(|| {
-        let mut buf = [IoSliceMut::new(buf)];
-        recvmsg(&socket, &mut buf, &mut control, RecvFlags::CMSG_CLOEXEC)
-    })
-    .map_err(RecvError::Os)?;
+    let flags = flags | RecvFlags::CMSG_CLOEXEC;
+    let message = retry_on_intr(|| recvmsg(&socket, bufs, &mut control, flags));
+    let message = message.map_err(RecvError::Os)?;
 
     // From here on every descriptor that came has an owner, so each return closes them.
     let mut fds = Fds::default();

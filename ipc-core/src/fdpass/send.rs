@@ -55,6 +55,16 @@ pub fn send_with_fds(
     if bytes.is_empty() {
         return Err(SendError::Empty);
     }
+    send_parts(socket, &[IoSlice::new(bytes)], fds, SendFlags::empty())
+}
+
+/// As [`send_with_fds`], of bytes in several places, one of which is not empty.
+pub(crate) fn send_parts(
+    socket: impl AsFd,
+    bytes: &[IoSlice<'_>],
+    fds: &[BorrowedFd<'_>],
+    flags: SendFlags,
+) -> Result<usize, SendError> {
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     // Without descriptors there must be no control message either: the kernel refuses an empty one
@@ -65,9 +75,8 @@ pub fn send_with_fds(
             return Err(SendError::TooManyFds);
         }
     }
-    let bytes = [IoSlice::new(bytes)];
-    let sent = retry_on_intr(|| sendmsg(&socket, &bytes, &mut control, SendFlags::NOSIGNAL));
-    sent.map_err(SendError::Os)
+    let flags = flags | SendFlags::NOSIGNAL;
+    retry_on_intr(|| sendmsg(&socket, bytes, &mut control, flags)).map_err(SendError::Os)
 }
 
 /// Why nothing, or by [`Link::send_with_fds`](super::Link::send_with_fds) not everything, was sent.

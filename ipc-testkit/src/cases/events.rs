@@ -9,12 +9,21 @@ use std::thread::yield_now;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::Pid;
 
-use crate::stepkill::procfs::is_parked;
+use crate::stepkill::procfs::{is_parked, sleeps_in};
 
 /// Waits until `pid` is asleep in a futex call.
 pub fn await_sleep(pid: Pid) {
     super::doing("waiting for a process to fall asleep");
     while !is_parked(pid.as_raw_nonzero().get()).expect("a live process") {
+        yield_now();
+    }
+}
+
+/// Waits until `pid` is asleep in a call on a socket.
+pub fn await_sleep_in_socket(pid: Pid) {
+    super::doing("waiting for a process to fall asleep in a socket call");
+    let calls = [libc::SYS_sendmsg, libc::SYS_recvmsg, libc::SYS_ppoll];
+    while !sleeps_in(pid.as_raw_nonzero().get(), &calls).expect("a live process") {
         yield_now();
     }
 }

@@ -15,6 +15,11 @@ pub(crate) fn is_asleep(pid: Pid) -> io::Result<bool> {
 
 /// Whether the process sleeps in a futex wait.
 pub(crate) fn is_parked(pid: Pid) -> io::Result<bool> {
+    sleeps_in(pid, &[libc::SYS_futex, libc::SYS_futex_waitv])
+}
+
+/// Whether the process sleeps in one of these system calls.
+pub(crate) fn sleeps_in(pid: Pid, calls: &[i64]) -> io::Result<bool> {
     if !is_asleep(pid)? {
         return Ok(false);
     }
@@ -22,7 +27,7 @@ pub(crate) fn is_parked(pid: Pid) -> io::Result<bool> {
         Ok(line) => {
             let line = String::from_utf8_lossy(&line);
             let number = line.split(' ').next().and_then(|n| n.parse().ok());
-            Ok(matches!(number, Some(libc::SYS_futex | libc::SYS_futex_waitv)))
+            Ok(number.is_some_and(|number: i64| calls.contains(&number)))
         }
         // A kernel without this file: the state must do.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),

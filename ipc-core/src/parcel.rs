@@ -1,0 +1,314 @@
+//! Values that travel to another process, with the handles inside them.
+//!
+//! A connection, a region or a child's pidfd is a file descriptor, which means something in one
+//! process only. A [`Parcel`] is a value as two things that can travel: bytes, and the descriptors
+//! that the handles inside the value stand for. Any [`Serialize`] value can be packed; a handle
+//! serialises to its place among the descriptors, and only inside a parcel: anywhere else (in
+//! a file, in JSON) it is an error, not a number that means nothing.
+//!
+//! The bytes are [postcard](https://docs.rs/postcard)'s. They say nothing of the type, so both sides must agree on
+//! it, as with any message.
+//!
+//! # Copies
+//!
+//! Packing copies each handle (`F_DUPFD_CLOEXEC`), so that both processes have one afterwards. Whoever shall see the end
+//! of a connection drops its own.
+//!
+//! # Examples
+//!
+//! ```
+//! use ipc_core::connection::{self, Sender};
+//! use ipc_core::parcel::Parcel;
+//!
+//! let (mut receiver, sender) = connection::simplex()?;
+//! let parcel = Parcel::pack(&("bob", sender))?;
+//! assert_eq!(parcel.fds.len(), 1);
+//! // .. travels to another process ..
+//! let (name, mut sender): (String, Sender) = parcel.unpack()?;
+//! sender.send_value(&name)?;
+//! assert_eq!(receiver.recv_value::<String>()?, "bob");
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::fcntl_dupfd_cloexec;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{Errno, Result};
+
+std::thread_local! {
+    /// What the value that is being packed, or unpacked, has for its handles.
+    static OPEN: RefCell<Option<Open>> = const { RefCell::new(None) };
+}
+
+#[derive(Debug)]
+struct Open {
+    packing: bool,
+    /// What a handle has taken is gone: no two handles share a descriptor.
+    fds: Vec<Option<OwnedFd>>,
+    /// Why a handle failed. Not every format keeps the words of an error.
+    failure: Option<Errno>,
+}
+
+/// A value that can travel: its bytes, and the descriptors of the handles in it.
+///
+/// # Examples
+///
+/// ```
+/// use ipc_core::parcel::Parcel;
+///
+/// let parcel = Parcel::pack(&(42, "hello"))?;
+/// assert_eq!(parcel.unpack::<(i32, String)>()?, (42, "hello".into()));
+/// # Ok::<(), ipc_core::parcel::ParcelError>(())
+/// ```
+#[derive(Debug)]
+pub struct Parcel {
+    /// The value.
+    pub bytes: Vec<u8>,
+    /// Its handles' descriptors, close-on-exec.
+    pub fds: Vec<OwnedFd>,
+}
+
+impl Parcel {
+    /// Packs a value.
+    ///
+    /// # Errors
+    ///
+    /// [`ParcelError::Pack`] if the value cannot be serialised, [`ParcelError::Handle`] if a handle in
+    /// it cannot be copied: `EMFILE`.
+    pub fn pack<T: Serialize + ?Sized>(value: &T) -> Result<Self, ParcelError> {
+        let scope = Scope::enter(true, Vec::new());
+        let packed = postcard::to_allocvec(value);
+        let Open { fds, failure, .. } = scope.leave();
+        match (packed, failure) {
+            (Ok(bytes), None) => Ok(Self { bytes, fds: fds.into_iter().flatten().collect() }),
+            (_, Some(errno)) => Err(ParcelError::Handle(errno)),
+            (Err(error), None) => Err(ParcelError::Pack(error.to_string())),
+        }
+    }
+
+    /// Unpacks the value. Descriptors that no handle takes are closed.
+    ///
+    /// # Errors
+    ///
+    /// [`ParcelError::Unpack`] if the bytes are not such a value, or more than one;
+    /// [`ParcelError::Handle`] if a descriptor is missing or is not what a handle needs. All
+    /// descriptors are closed then.
+    pub fn unpack<T: DeserializeOwned>(self) -> Result<T, ParcelError> {
+        let scope = Scope::enter(false, self.fds.into_iter().map(Some).collect());
+        let unpacked = postcard::take_from_bytes(&self.bytes);
+        match (unpacked, scope.leave().failure) {
+            (Ok((value, [])), None) => Ok(value),
+            (_, Some(errno)) => Err(ParcelError::Handle(errno)),
+            (Ok((_, rest)), None) => {
+                Err(ParcelError::Unpack(format!("{} bytes are left", rest.len())))
+            }
+            (Err(error), None) => Err(ParcelError::Unpack(error.to_string())),
+        }
+    }
+}
+
+static_assertions::assert_impl_all!(Parcel: Send, Sync);
+
+/// A parcel that is open, in front of one that was open before. It is put back also when the value's
+/// own code panics.
+struct Scope {
+    before: Option<Open>,
+}
+
+impl Scope {
+    fn enter(packing: bool, fds: Vec<Option<OwnedFd>>) -> Self {
+        Self { before: OPEN.replace(Some(Open { packing, fds, failure: None })) }
+    }
+
+    fn leave(self) -> Open {
+        // Each scope that a value opens inside ends before this one.
+        OPEN.take().expect("a scope is open until it ends")
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        OPEN.set(self.before.take());
+    }
+}
+
+/// Serialises a handle: copies its descriptor into the parcel that is being packed.
+///
+/// This is what the `Serialize` of a handle calls.
+///
+/// # Errors
+///
+/// Outside of [`Parcel::pack`]; and if the descriptor cannot be copied, which `pack` reports as
+/// [`ParcelError::Handle`].
+///
+/// # Examples
+///
+/// ```
+/// use ipc_core::parcel;
+/// use rustix::fd::OwnedFd;
+/// use serde::{Deserialize, Deserializer, Serialize, Serializer};
+///
+/// struct LogFile(OwnedFd);
+///
+/// impl Serialize for LogFile {
+///     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+///         parcel::serialize(&self.0, serializer)
+///     }
+/// }
+///
+/// impl<'de> Deserialize<'de> for LogFile {
+///     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+///         parcel::deserialize(deserializer, |fd| Ok(Self(fd)))
+///     }
+/// }
+///
+/// let log = LogFile(std::fs::File::open("/dev/null")?.into());
+/// let _copy: LogFile = parcel::Parcel::pack(&log)?.unpack()?;
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+pub fn serialize<S: Serializer>(fd: impl AsFd, serializer: S) -> Result<S::Ok, S::Error> {
+    let place = OPEN.with_borrow_mut(|open| {
+        let Some(open) = open.as_mut().filter(|open| open.packing) else {
+            return Err(S::Error::custom("a handle travels in a parcel only"));
+        };
+        // The first three numbers are for what programs find there.
+        match fcntl_dupfd_cloexec(fd, 3) {
+            Ok(copy) => open.fds.push(Some(copy)),
+            Err(errno) => {
+                open.failure = Some(errno);
+                return Err(S::Error::custom(errno));
+            }
+        }
+        Ok(open.fds.len() as u32 - 1)
+    });
+    serializer.serialize_u32(place?)
+}
+
+/// Deserialises a handle: takes its descriptor out of the parcel that is being unpacked, and makes
+/// of it what `make` makes.
+///
+/// # Errors
+///
+/// Outside of [`Parcel::unpack`]; and if there is no such descriptor, or `make` refuses it, which
+/// `unpack` reports as [`ParcelError::Handle`].
+///
+/// # Examples
+///
+/// See [`serialize`].
+pub fn deserialize<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    make: impl FnOnce(OwnedFd) -> Result<T>,
+) -> Result<T, D::Error> {
+    let place = u32::deserialize(deserializer)? as usize;
+    let fd = OPEN.with_borrow_mut(|open| {
+        let Some(open) = open.as_mut().filter(|open| !open.packing) else {
+            return Err(D::Error::custom("a handle travels in a parcel only"));
+        };
+        Ok(open.fds.get_mut(place).and_then(Option::take).ok_or(Errno::BADF))
+    })?;
+    // `make` may itself unpack something.
+    fd.and_then(make).map_err(|errno| {
+        OPEN.with_borrow_mut(|open| {
+            if let Some(open) = open {
+                open.failure = Some(errno);
+            }
+        });
+        D::Error::custom(errno)
+    })
+}
+
+/// Any descriptor, as a value that can be packed.
+///
+/// # Examples
+///
+/// ```
+/// use ipc_core::parcel::{Handle, Parcel};
+/// use std::io::Read;
+///
+/// let file = std::fs::File::open("/dev/zero")?;
+/// let parcel = Parcel::pack(&Handle::from(std::os::fd::OwnedFd::from(file)))?;
+/// let handle: Handle = parcel.unpack()?;
+/// let mut byte = [1];
+/// std::fs::File::from(std::os::fd::OwnedFd::from(handle)).read_exact(&mut byte)?;
+/// assert_eq!(byte, [0]);
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Handle(OwnedFd);
+
+static_assertions::assert_impl_all!(Handle: Send, Sync);
+
+impl From<OwnedFd> for Handle {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}
+
+impl From<Handle> for OwnedFd {
+    fn from(handle: Handle) -> Self {
+        handle.0
+    }
+}
+
+impl AsFd for Handle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Serialize for Handle {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize(&self.0, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Handle {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize(deserializer, |fd| Ok(Self(fd)))
+    }
+}
+
+/// Why a value could not be packed or unpacked.
+///
+/// # Examples
+///
+/// ```
+/// use ipc_core::parcel::{Parcel, ParcelError};
+///
+/// let parcel = Parcel::pack("text")?;
+/// assert!(matches!(parcel.unpack::<Vec<String>>(), Err(ParcelError::Unpack(_))));
+/// # Ok::<(), ParcelError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParcelError {
+    /// The value cannot be serialised.
+    Pack(String),
+    /// The bytes are not such a value.
+    Unpack(String),
+    /// A handle's descriptor could not be copied, or is not one that the handle could be made of.
+    Handle(Errno),
+}
+
+impl fmt::Display for ParcelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pack(why) => write!(f, "the value cannot be packed: {why}"),
+            Self::Unpack(why) => write!(f, "the value cannot be unpacked: {why}"),
+            Self::Handle(errno) => write!(f, "a handle cannot travel: {errno}"),
+        }
+    }
+}
+
+impl core::error::Error for ParcelError {}
+
+static_assertions::assert_impl_all!(ParcelError: Send, Sync);
