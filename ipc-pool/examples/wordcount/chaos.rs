@@ -1,21 +1,20 @@
 //! `--chaos`: kills a random worker every 100 ms.
 
 use core::hash::BuildHasher;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::collections::hash_map::RandomState;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
 use ipc_pool::Pool;
 
 const EVERY: Duration = Duration::from_millis(100);
 
-/// Kills workers of `pool` until `over`; how many kills there were.
-pub(crate) fn reign(pool: &Pool, over: &AtomicBool) -> u64 {
+/// Kills workers of `pool` until the other end of `over` is gone; how many kills there were.
+pub(crate) fn reign(pool: &Pool, over: Receiver<()>) -> u64 {
     let (random, mut kills) = (RandomState::new(), 0);
     let workers = pool.stats().len() as u64;
     for round in 0_u64.. {
-        std::thread::park_timeout(EVERY);
-        if over.load(Ordering::Acquire) {
+        if over.recv_timeout(EVERY) != Err(RecvTimeoutError::Timeout) {
             break;
         }
         let victim = random.hash_one(round) % workers;
