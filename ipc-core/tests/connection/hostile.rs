@@ -63,7 +63,7 @@ fn expect_broken(raw: &OwnedFd, receiver: &mut Receiver) {
     assert_eq!(rustix::net::send(raw, b"x", rustix::net::SendFlags::NOSIGNAL), Err(Errno::PIPE));
 }
 
-pub(crate) fn f12_cut_at_every_byte() {
+pub(crate) fn cut_at_every_byte() {
     let whole = packets(&pattern(1, 100));
     assert_eq!(whole.len(), 1);
     for len in 0..whole[0].len() {
@@ -103,7 +103,7 @@ pub(crate) fn f12_cut_at_every_byte() {
     }
 }
 
-pub(crate) fn f12_two_gib() {
+pub(crate) fn two_gib() {
     let mut first = packets(&pattern(1, 100_000)).swap_remove(0);
     for (total, limit) in [(2_u64 << 30, None), (u64::MAX, None), (u64::MAX, Some(usize::MAX))] {
         let (raw, mut receiver) = raw_and_receiver();
@@ -151,7 +151,7 @@ fn resident() -> usize {
 }
 
 /// No change of a header makes anything but an error or a message of the same bytes.
-pub(crate) fn f12_header_bytes() {
+pub(crate) fn header_bits() {
     let message = pattern(1, 4096 + 70_000);
     let right = packets(&message);
     let (mut errors, mut same) = (0, 0);

@@ -64,8 +64,8 @@ pub(crate) fn handles_travel() {
     expect_ok(child);
 }
 
-/// An end that travels over the connection whose end it is.
-pub(crate) fn connection_over_itself() {
+/// An end that travels over the connection whose end it is; also when nobody takes it out.
+pub(crate) fn f12_connection_over_itself() {
     let (mut ours, theirs) = pair().expect("pair");
     ours.send_value(&theirs).expect("send");
     let mut theirs = theirs;
@@ -73,6 +73,15 @@ pub(crate) fn connection_over_itself() {
     drop(theirs);
     ours.send(b"hello").expect("send");
     assert_eq!(copy.recv().as_deref(), Ok(&b"hello"[..]));
+    // Each would hold the other for ever, if the kernel did not look for such circles. What it did not
+    // collect would count against the limit of descriptors on their way, which is that of open files.
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(100), ..limit }).expect("setrlimit");
+    for _ in 0..10_000 {
+        let (mut ours, mut theirs) = pair().expect("pair");
+        ours.send_value(&theirs).expect("send");
+        theirs.send_value(&ours).expect("send");
+    }
 }
 
 pub(crate) fn a_place_is_taken_once() {
