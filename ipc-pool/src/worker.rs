@@ -185,18 +185,18 @@ impl Worker {
         let began = Instant::now();
         let (mut input, mut output) =
             (core::mem::take(&mut self.input), core::mem::take(&mut self.output));
+        input.clear();
+        output.clear();
         let mine = self.receive(slot, mine, &mut input)?;
         let state = self.perform(&input, &mut output);
         self.send(slot, mine, state, &output)?;
         self.count(began.elapsed());
         self.table.slot_bell(slot).ring();
         self.table.pool_bell().ring();
-        // One value of a gigabyte must not be kept for ever.
+        // Room for values as large as this one, for the next: and one of a gigabyte is not kept for ever.
         const KEEP: usize = 1 << 20;
-        for buffer in [&mut input, &mut output] {
-            buffer.clear();
-            buffer.shrink_to(KEEP);
-        }
+        input.shrink_to(KEEP);
+        output.shrink_to(KEEP);
         (self.input, self.output) = (input, output);
         Ok(())
     }
