@@ -26,7 +26,7 @@ fn main() {
 
 #[cfg(loom)]
 fn main() {
-    use ipc_core::primitive::sim::Suite;
+    use ipc_core::primitive::sim::{self, Suite};
     use model::*;
 
     let deep = std::env::var_os("IPC_LOOM").is_some_and(|how| how == "deep");
@@ -39,11 +39,14 @@ fn main() {
         .case("two_producers", 3, &[0, 1], two_producers)
         .case("producer_is_replaced", 1, &[0, 1, 2], producer_is_replaced)
         .case("consumer_is_replaced", 1, &[0, 1, 2], consumer_is_replaced)
-        .case("one_heir_only", 3, &[1, 2], one_heir_only)
+        .case("one_heir_of_the_dead", 3, &[1, 2], || one_heir_only(|producer| sim::die(producer)))
+        .case("one_heir_of_a_closed_end", 3, &[1, 2], || one_heir_only(drop))
         .case("last_message_before_disconnected", 3, &[0], last_message_before_disconnected)
         .case("disconnected_means_full", 3, &[0], disconnected_means_full)
         .case("death_of_a_successor", 3, &[], death_of_a_successor)
-        .case("stranger_wants_an_end", 3, &[0, 1, 2], stranger_wants_an_end)
+        .case("stranger_wants_a_dead_ones_end", 3, &[1, 2], || stranger(true))
+        .case("stranger_wants_a_closed_end", 3, &[1, 2], || stranger(false))
+        .case("stranger_is_never_dead", 3, &[2], stranger_is_never_dead)
         .case("handle_copied_by_fork", 3, &[0], handle_copied_by_fork);
     let suite = if deep {
         suite
@@ -66,9 +69,10 @@ mod model {
     use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
     use std::sync::Mutex;
 
+    use ipc_core::primitive::identity;
     use ipc_core::primitive::sim::{self, Arc};
     use ipc_shm::ring::spsc::{Consumer, Producer, Ring};
-    use ipc_shm::ring::{PopError, PushError, RoleError};
+    use ipc_shm::ring::{Peer, PopError, PushError, RoleError};
 
     /// A ring, and what the processes know of it. The books are not part of the model.
     pub(crate) struct Shared {
@@ -261,42 +265,37 @@ mod model {
         sim::process(END, || shared.settle()).expect("nobody kills it");
     }
 
-    /// Two processes want the end of a dead one; they never have it both.
-    pub(crate) fn one_heir_only() {
+    /// Whoever has an end has it until he closes it. `again` is what he gets who asks for it again.
+    fn assert_mine(again: Result<(), RoleError>) {
+        let owner = identity::current().expect("in a process").id;
+        assert_eq!(again, Err(RoleError::Taken { owner }), "two have the same end");
+    }
+
+    /// Two processes want the end of one that has closed or died; they never have it both.
+    pub(crate) fn one_heir_only(leave: fn(Producer<'static, u64>)) {
         let shared = shared(3, 0);
         sim::process(0, || {
             let mut producer = shared.ring.producer().unwrap();
             producer.push(0).unwrap();
-            sim::die(producer);
+            leave(producer);
         });
-        let holders = alloc::sync::Arc::new(AtomicUsize::new(0));
         let heirs = [1, 2].map(|index| {
-            let (shared, holders) = (shared.clone(), holders.clone());
-            sim::spawn_thread(move || {
-                let holds = core::cell::Cell::new(false);
-                let claim = || {
-                    let Ok(mut producer) = shared.ring.producer() else { return false };
-                    assert_eq!(holders.fetch_add(1, Relaxed), 0, "two producers");
-                    holds.set(true);
-                    // Two of them here at once would be a race on the payload, too.
-                    producer.push(index as u64).unwrap();
-                    holds.set(false);
-                    holders.fetch_sub(1, Relaxed);
-                    drop(producer);
-                    true
-                };
-                let at_death = || {
-                    holders.fetch_sub(usize::from(holds.get()), Relaxed);
-                };
-                sim::process_then(index, claim, at_death)
-            })
+            let shared = shared.clone();
+            let claim = move || {
+                let Ok(mut producer) = shared.ring.producer() else { return false };
+                // Two of them here at once would be a race on the payload, too.
+                producer.push(index as u64).unwrap();
+                assert_mine(shared.ring.producer().map(drop));
+                true
+            };
+            sim::spawn_thread(move || sim::process(index, claim))
         });
         let [first, second] = heirs.map(|heir| heir.join().unwrap());
         let had_it = |heir: Option<bool>| usize::from(heir == Some(true));
         assert!(first != Some(false) || second != Some(false), "nobody got it");
         sim::process(END, || {
             let mut consumer = shared.ring.consumer().unwrap();
-            assert_eq!(consumer.pop(), Ok(0), "what the dead one had pushed");
+            assert_eq!(consumer.pop(), Ok(0), "what the first one had pushed");
             let left = core::iter::from_fn(|| consumer.pop().ok()).count();
             assert!(left >= had_it(first) + had_it(second), "{left} left");
             drop(consumer);
@@ -388,35 +387,51 @@ mod model {
         sim::process(0, || drop(producer));
     }
 
-    /// The owner of an end dies. Its neighbour and a process of another pid namespace want the end:
-    /// they never have it both, and a stranger that was refused is in nobody's way.
-    pub(crate) fn stranger_wants_an_end() {
+    /// The owner of an end closes it or dies. Its neighbour and a process of another pid namespace
+    /// want the end. The stranger keeps it, if it gets it; and if it is refused the end of the dead,
+    /// it is in nobody's way. (When it lost a race for a vacant end, it may be.)
+    pub(crate) fn stranger(dies: bool) {
         let shared = shared(1, 0);
-        let holders = alloc::sync::Arc::new(AtomicUsize::new(0));
-        let claim = |holders: &AtomicUsize, shared: &Shared| match shared.ring.consumer() {
-            Ok(consumer) => {
-                assert_eq!(holders.fetch_add(1, Relaxed), 0, "two consumers");
-                holders.fetch_sub(1, Relaxed);
-                drop(consumer);
-                true
-            }
-            Err(RoleError::Taken { .. }) => false,
+        let claim = |shared: &Shared| match shared.ring.consumer() {
+            Ok(consumer) => Some(consumer),
+            Err(RoleError::Taken { .. }) => None,
             Err(error) => panic!("{error}"),
         };
-        sim::process(0, || sim::die(shared.ring.consumer()));
-        let stranger = {
-            let (shared, holders) = (shared.clone(), holders.clone());
-            sim::spawn_thread(move || sim::foreign_process(1, || claim(&holders, &shared)))
-        };
-        let heir = sim::process(2, || claim(&holders, &shared));
-        let stranger = stranger.join().unwrap();
-        // It may have found the end closed by the heir, and may have died with it.
-        let refused = stranger == Some(false);
-        assert!(heir != Some(false) || stranger != Some(false), "nobody got it");
-        sim::process(END, || match shared.ring.consumer() {
-            Ok(consumer) => drop(consumer),
-            Err(error) => assert!(!refused && stranger.is_none(), "{error}"),
+        sim::process(0, || match shared.ring.consumer() {
+            Ok(consumer) if dies => sim::die(consumer),
+            first => drop(first.unwrap()),
         });
+        let heir = {
+            let shared = shared.clone();
+            sim::spawn_thread(move || sim::process(2, || claim(&shared).is_some()))
+        };
+        let stranger = sim::foreign_process(1, || claim(&shared));
+        let heir = heir.join().unwrap();
+        let last = sim::process(END, || shared.ring.consumer().map(drop)).expect("nobody kills it");
+        match stranger {
+            Some(Some(consumer)) => {
+                assert!(matches!(last, Err(RoleError::Taken { .. })), "taken from the living");
+                sim::foreign_process(1, || drop(consumer));
+            }
+            Some(None) => {
+                assert_ne!(heir, Some(false), "nobody got it");
+                assert!(last.is_ok() || !dies, "{last:?}");
+            }
+            None => {}
+        }
+    }
+
+    /// A process of another pid namespace takes an end while its peer looks who has it.
+    pub(crate) fn stranger_is_never_dead() {
+        let shared = shared(1, 0);
+        sim::process(0, || drop(shared.ring.consumer().unwrap()));
+        let peer = sim::spawn(2, &shared, |shared| {
+            let producer = shared.ring.producer().unwrap();
+            assert!(!matches!(producer.peer(), Peer::Dead(_)), "it lives");
+        });
+        let consumer = sim::foreign_process(1, || shared.ring.consumer().unwrap());
+        peer.join().unwrap();
+        sim::foreign_process(1, || drop(consumer));
     }
 
     pub(crate) fn handle_copied_by_fork() {
