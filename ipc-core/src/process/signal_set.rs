@@ -32,6 +32,11 @@ impl SignalSet {
     /// Every signal, the real-time ones and those that libc uses itself among them.
     pub const ALL: Self = Self(u64::MAX);
 
+    /// Every signal but those by which libc cancels threads and changes the user of all of them: a
+    /// thread that blocked these for good would make others wait for ever.
+    pub(super) const ALL_BUT_LIBCS: Self =
+        Self(if cfg!(target_env = "musl") { !(0b111 << 31) } else { !(0b11 << 31) });
+
     /// The set that the kernel writes as `bits`: signal `n` is bit `n - 1`, as in the hexadecimal
     /// lines of `/proc/PID/status`. This is the way to a real-time signal.
     ///
@@ -99,19 +104,9 @@ impl SignalSet {
         self.0 & bit(signal) != 0
     }
 
-    /// Makes the set the calling thread's mask, and returns what that was.
-    ///
-    /// Unlike libc's `pthread_sigmask` this also reaches the signals by which libc cancels threads
-    /// and sets the user of all of them.
-    pub(super) fn block(self) -> Self {
-        let mut old = Self::EMPTY;
-        let (new, out) = (ptr::from_ref(&self), ptr::from_mut(&mut old));
-        let how = libc::SIG_SETMASK as usize;
-        let arguments = [how, new.expose_provenance(), out.expose_provenance(), size_of::<Self>()];
-        // SAFETY: both sets live until the call returns. With these arguments it cannot fail.
-        let done = unsafe { syscall(libc::SYS_rt_sigprocmask, arguments) };
-        debug_assert!(done.is_ok());
-        old
+    /// What is in both sets.
+    pub(super) const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     /// The numbers of the signals, from the lowest.
@@ -123,6 +118,21 @@ impl SignalSet {
 const fn bit(signal: Signal) -> u64 {
     // A signal's number is 1 to 64.
     1 << (signal.as_raw() - 1)
+}
+
+/// Makes the set the calling thread's mask, and returns what that was.
+///
+/// Unlike libc's `pthread_sigmask` this takes libc's own signals, too, when they are in the set.
+pub(super) fn set_mask(mask: SignalSet) -> SignalSet {
+    let mut old = SignalSet::EMPTY;
+    let (new, out) = (ptr::from_ref(&mask), ptr::from_mut(&mut old));
+    let how = libc::SIG_SETMASK as usize;
+    let size = size_of::<SignalSet>();
+    let arguments = [how, new.expose_provenance(), out.expose_provenance(), size];
+    // SAFETY: both sets live until the call returns. With these arguments it cannot fail.
+    let done = unsafe { syscall(libc::SYS_rt_sigprocmask, arguments) };
+    debug_assert!(done.is_ok());
+    old
 }
 
 impl FromIterator<Signal> for SignalSet {

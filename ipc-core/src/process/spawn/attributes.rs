@@ -59,6 +59,8 @@ pub(super) struct ParentDeath {
 impl Spawn<'_> {
     /// The signals that are blocked when the program starts, in place of none.
     ///
+    /// Those that libc uses between threads are left out, as libc itself does.
+    ///
     /// # Examples
     ///
     /// ```
@@ -71,7 +73,7 @@ impl Spawn<'_> {
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     pub const fn signal_mask(&mut self, blocked: SignalSet) -> &mut Self {
-        self.attributes.mask = Some(blocked);
+        self.attributes.mask = Some(blocked.and(SignalSet::ALL_BUT_LIBCS));
         self
     }
 
@@ -185,9 +187,9 @@ impl Spawn<'_> {
     ///
     /// The kernel sends the signal when the *thread* ends that spawned, even though its process
     /// goes on. [`spawn`](Self::spawn) therefore refuses to be called in another thread than the
-    /// main one, with `EPERM` at [`Stage::ParentDeath`]; the end of the main thread is that of the
-    /// process, unless it leaves by `pthread_exit`. For other threads there is
-    /// [`parent_thread_death`](Self::parent_thread_death).
+    /// main one: `EPERM` at [`Stage::ParentDeath`](super::Stage::ParentDeath). The end of the main
+    /// thread is that of the process, unless it leaves by `pthread_exit`. For other threads there
+    /// is [`parent_thread_death`](Self::parent_thread_death).
     ///
     /// The program may change the wish, and loses it by executing a file that gives privileges.
     ///

@@ -44,6 +44,7 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 use super::plan::Plan;
 use super::{SpawnError, Stage, child};
 use crate::process::fork::last_errno;
+use crate::process::signal_set::set_mask;
 use crate::process::{Child, Pid, SignalSet};
 use crate::{Errno, Result};
 
@@ -51,7 +52,7 @@ use crate::{Errno, Result};
 pub(super) fn clone(plan: &Plan<'_>) -> Result<Child, SpawnError> {
     // SAFETY: asks for an address. It is the call that matters, see above.
     let _ = unsafe { libc::__errno_location() };
-    let old = SignalSet::ALL.block();
+    let old = set_mask(SignalSet::ALL);
     if plan.attributes.mask.is_none() {
         plan.mask.set(old);
     }
@@ -63,7 +64,7 @@ pub(super) fn clone(plan: &Plan<'_>) -> Result<Child, SpawnError> {
         }
         made => made,
     };
-    old.block();
+    set_mask(old);
 
     let pid = made.map_err(at_clone)?;
     if plan.pidfd.get() < 0 {

@@ -205,7 +205,6 @@ pub(super) fn not_sent(error: SendError) -> ZygoteError {
 
 fn refusal(reply: Reply) -> ZygoteError {
     match reply {
-        Reply::Exec(errno) => ZygoteError::Exec(errno),
         Reply::HasThreads => ZygoteError::ZygoteHasThreads,
         Reply::ThreadsUnknown(errno) => ZygoteError::ThreadsUnknown(errno),
         Reply::Fork(errno) => ZygoteError::Fork(errno),

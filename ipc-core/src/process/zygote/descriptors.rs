@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::{fs, io};
 
 use rustix::fs::{Mode, OFlags, open};
-use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
+use rustix::io::fcntl_dupfd_cloexec;
 
 use crate::{Errno, Result};
 
@@ -54,23 +54,6 @@ pub(super) fn replace_all_but(kept: &OwnedFd) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Between fork and exec: lets `kept` alone pass through the `exec`, beside the standard streams.
-/// System calls only.
-pub(super) fn pass_only(kept: &OwnedFd) -> Result<()> {
-    // SAFETY: sets a flag of descriptors, in a process that will execute or end.
-    let done =
-        unsafe { libc::syscall(libc::SYS_close_range, FIRST, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    if done < 0 {
-        // Before Linux 5.11 one by one, as far as a table of descriptors usually reaches.
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        for number in FIRST..limit.unwrap_or(u64::MAX).min(1 << 20) as i32 {
-            // SAFETY: as above; a number that is not open is refused.
-            unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
-        }
-    }
-    fcntl_setfd(kept, FdFlags::empty())
 }
 
 /// The open descriptor of this number, if it is one.

@@ -81,8 +81,6 @@ pub(super) fn sequence(packet: &[u8]) -> u64 {
 pub(super) enum Reply {
     /// The zygote serves.
     Ready,
-    /// `exec` failed.
-    Exec(Errno),
     /// The zygote has threads.
     HasThreads,
     /// The zygote cannot count its threads.
@@ -103,18 +101,17 @@ impl Reply {
     pub(super) fn encode(self, sequence: u64) -> [u8; Self::LEN] {
         let (kind, detail): (u32, i32) = match self {
             Self::Ready => (1, 0),
-            Self::Exec(errno) => (2, errno.raw_os_error()),
-            Self::HasThreads => (3, 0),
-            Self::ThreadsUnknown(errno) => (4, errno.raw_os_error()),
-            Self::Started(pid) => (5, pid),
-            Self::Fork(errno) => (6, errno.raw_os_error()),
-            Self::Function(FunctionError::Os(errno)) => (7, errno.raw_os_error()),
-            Self::Function(FunctionError::UnknownModule) => (8, 0),
-            Self::Function(FunctionError::Ambiguous) => (8, 1),
-            Self::Function(FunctionError::NotExecutable) => (8, 2),
+            Self::HasThreads => (2, 0),
+            Self::ThreadsUnknown(errno) => (3, errno.raw_os_error()),
+            Self::Started(pid) => (4, pid),
+            Self::Fork(errno) => (5, errno.raw_os_error()),
+            Self::Function(FunctionError::Os(errno)) => (6, errno.raw_os_error()),
+            Self::Function(FunctionError::UnknownModule) => (7, 0),
+            Self::Function(FunctionError::Ambiguous) => (7, 1),
+            Self::Function(FunctionError::NotExecutable) => (7, 2),
             // The others belong to the side that names the function.
-            Self::Function(_) => (8, 3),
-            Self::Malformed => (9, 0),
+            Self::Function(_) => (7, 3),
+            Self::Malformed => (8, 0),
         };
         let mut packet = [0; Self::LEN];
         packet[..4].copy_from_slice(&kind.to_le_bytes());
@@ -130,17 +127,16 @@ impl Reply {
         let errno = || Errno::from_raw_os_error(detail);
         let reply = match (word(header, 0), detail) {
             (1, 0) => Self::Ready,
-            (2, 1..=4095) => Self::Exec(errno()),
-            (3, 0) => Self::HasThreads,
-            (4, 1..=4095) => Self::ThreadsUnknown(errno()),
-            (5, 1..) => Self::Started(detail),
-            (6, 1..=4095) => Self::Fork(errno()),
-            (7, 1..=4095) => Self::Function(FunctionError::Os(errno())),
-            (8, 0) => Self::Function(FunctionError::UnknownModule),
-            (8, 1) => Self::Function(FunctionError::Ambiguous),
-            (8, 2) => Self::Function(FunctionError::NotExecutable),
-            (8, 3) => Self::Function(FunctionError::Malformed),
-            (9, 0) => Self::Malformed,
+            (2, 0) => Self::HasThreads,
+            (3, 1..=4095) => Self::ThreadsUnknown(errno()),
+            (4, 1..) => Self::Started(detail),
+            (5, 1..=4095) => Self::Fork(errno()),
+            (6, 1..=4095) => Self::Function(FunctionError::Os(errno())),
+            (7, 0) => Self::Function(FunctionError::UnknownModule),
+            (7, 1) => Self::Function(FunctionError::Ambiguous),
+            (7, 2) => Self::Function(FunctionError::NotExecutable),
+            (7, 3) => Self::Function(FunctionError::Malformed),
+            (8, 0) => Self::Malformed,
             _ => return None,
         };
         Some((sequence(packet), reply))
@@ -198,7 +194,6 @@ mod tests {
     fn replies_come_back() {
         for reply in [
             Reply::Ready,
-            Reply::Exec(Errno::NOENT),
             Reply::HasThreads,
             Reply::ThreadsUnknown(Errno::ACCESS),
             Reply::Started(4_194_304),
@@ -214,8 +209,7 @@ mod tests {
             assert_eq!(Reply::decode(&packet), Some((5, reply)));
             assert_eq!(Reply::decode(&packet[..Reply::LEN - 1]), None);
         }
-        for (kind, detail) in [(0_u32, 0_i32), (1, 1), (2, 0), (2, 4096), (5, 0), (5, -1), (10, 0)]
-        {
+        for (kind, detail) in [(0_u32, 0_i32), (1, 1), (3, 0), (3, 4096), (4, 0), (4, -1), (9, 0)] {
             let mut packet = [0; Reply::LEN];
             packet[..4].copy_from_slice(&kind.to_le_bytes());
             packet[4..8].copy_from_slice(&detail.to_le_bytes());

@@ -26,7 +26,9 @@ use super::{descriptors, worker};
 use crate::Result;
 use crate::fdpass::{Fds, RecvError, SendError, recv_with_fds, send_with_fds};
 use crate::function::Function;
+use crate::process::SignalSet;
 use crate::process::fork::last_errno;
+use crate::process::signal_set::set_mask;
 use crate::process::threads::is_single_threaded;
 
 /// What the zygote is called in lists of processes.
@@ -49,7 +51,7 @@ pub(super) fn after_fork(link: OwnedFd) -> i32 {
 /// Serves in a program that was executed for it.
 pub(super) fn after_exec(link: OwnedFd) -> i32 {
     // The application blocked them before the `exec`, unless this is a kernel's or tracer's doing.
-    signals::block_all();
+    set_mask(SignalSet::ALL_BUT_LIBCS);
     serve(link)
 }
 

@@ -1,4 +1,4 @@
-//! Masks and dispositions of a zygote and its children.
+//! Dispositions of a zygote and its children.
 //!
 //! A zygote blocks every signal from before it exists. Thus neither a Ctrl-C for the whole foreground
 //! group nor a `kill` of the group ends it; and a signal for a new child waits until that child has
@@ -7,9 +7,9 @@
 //! # Safety
 //!
 //! Thin calls of libc with arguments that live as long as the call. No handler is ever installed.
-#![expect(unsafe_code, reason = "masks and dispositions have no safe wrapper")]
+#![expect(unsafe_code, reason = "dispositions have no safe wrapper")]
 
-use core::mem::{self, MaybeUninit};
+use core::mem;
 use core::ptr;
 
 /// Signals that name a fault of the running code. Their handlers stay: they print a last message.
@@ -22,41 +22,6 @@ const FAULTS: [i32; 7] = [
     libc::SIGSYS,
     libc::SIGABRT,
 ];
-
-/// The calling thread's signal mask, as it was.
-pub(super) struct Mask(libc::sigset_t);
-
-/// Blocks every signal that can be blocked.
-pub(super) fn block_all() -> Mask {
-    let mut all = MaybeUninit::uninit();
-    // SAFETY: writes the set.
-    unsafe { libc::sigfillset(all.as_mut_ptr()) };
-    // SAFETY: written by the line above.
-    set(&unsafe { all.assume_init() })
-}
-
-/// Lets every signal through.
-pub(super) fn unblock_all() {
-    let mut none = MaybeUninit::uninit();
-    // SAFETY: writes the set.
-    unsafe { libc::sigemptyset(none.as_mut_ptr()) };
-    // SAFETY: written by the line above.
-    set(&unsafe { none.assume_init() });
-}
-
-impl Mask {
-    pub(super) fn restore(self) {
-        set(&self.0);
-    }
-}
-
-fn set(mask: &libc::sigset_t) -> Mask {
-    let mut old = MaybeUninit::uninit();
-    // SAFETY: reads one set and writes the other; it cannot fail with this constant.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, old.as_mut_ptr()) };
-    // SAFETY: written by the line above.
-    Mask(unsafe { old.assume_init() })
-}
 
 /// Sets every signal that has a handler to its default, as `exec` does, but for the faults.
 pub(super) fn drop_handlers() {

@@ -1,32 +1,20 @@
 //! Making a zygote: by a fork of this moment, or by executing the program again.
-//!
-//! # Safety
-//!
-//! Between the fork and the `exec` the child makes system calls and nothing else: all that `exec`
-//! needs was prepared before.
-#![expect(unsafe_code, reason = "fork and execve")]
 
-use alloc::vec::Vec;
-use core::ffi::{CStr, c_char};
-use core::ptr;
-use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 use super::connection::Connection;
-use super::message::{Reply, Request};
-use super::{ZygoteError, descriptors, divert, server, signals};
+use super::message::Request;
+use super::{ZygoteError, descriptors, divert, server};
 use crate::fdpass::send_with_fds;
-use crate::process::fork::{exit_now, last_errno};
+use crate::process::signal_set::set_mask;
 use crate::process::threads::is_single_threaded;
-use crate::process::{Fork, ForkFnError, fork, fork_fn};
-use crate::{Errno, Result};
+use crate::process::{Child, ForkFnError, SignalSet, Spawn, Stage, fork_fn};
 
 /// The program of this very process, even if its file was replaced or removed.
-const PROGRAM: &CStr = c"/proc/self/exe";
+const PROGRAM: &str = "/proc/self/exe";
 
 /// How a zygote is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,27 +39,16 @@ impl Method {
         let zygote = if method == Self::Fork {
             // The child takes its end along; in this process it is closed with the closure.
             let serve = || server::after_fork(theirs);
-            let mask = signals::block_all();
+            let mask = set_mask(SignalSet::ALL_BUT_LIBCS);
             let forked = fork_fn(serve);
-            mask.restore();
+            set_mask(mask);
             forked.map_err(|error| match error {
                 ForkFnError::ManyThreads => ZygoteError::ManyThreads,
                 ForkFnError::ThreadsUnknown(errno) => ZygoteError::ThreadsUnknown(errno),
                 ForkFnError::Os(errno) => ZygoteError::Os(errno),
             })?
         } else {
-            let program = Program::new(&theirs)?;
-            let mask = signals::block_all();
-            // SAFETY: the child calls `execute` alone, which makes system calls.
-            let forked = unsafe { fork() };
-            if matches!(forked, Ok(Fork::Child)) {
-                program.execute(&theirs);
-            }
-            mask.restore();
-            match forked? {
-                Fork::Parent(zygote) => zygote,
-                Fork::Child => unreachable!("it executes or ends"),
-            }
+            execute(&theirs)?
         };
         Connection::open(ours, zygote)
     }
@@ -88,60 +65,22 @@ fn pair() -> Result<(OwnedFd, OwnedFd), ZygoteError> {
     Ok((ours, theirs))
 }
 
-/// Arguments and environment, as `execve` wants them.
-struct Program {
-    /// What the pointers point into.
-    _strings: Vec<CString>,
-    arguments: Vec<*const c_char>,
-    environment: Vec<*const c_char>,
-}
-
-impl Program {
-    fn new(link: &OwnedFd) -> Result<Self> {
-        let arguments: Vec<_> = std::env::args_os().map(c_string).collect::<Result<_>>()?;
-        let mut environment = Vec::new();
-        for (name, value) in std::env::vars_os().filter(|(name, _)| name != divert::MARKER) {
-            environment.push(c_string(assignment(name, value))?);
-        }
-        environment
-            .push(c_string(assignment(divert::MARKER.into(), divert::marker(link)?.into()))?);
-
-        let point = |strings: &[CString]| -> Vec<*const c_char> {
-            strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
-        };
-        let (arguments, environment, strings) = {
-            let pointers = (point(&arguments), point(&environment));
-            // Moving a `CString` leaves its bytes where they are.
-            (pointers.0, pointers.1, arguments.into_iter().chain(environment).collect())
-        };
-        Ok(Self { _strings: strings, arguments, environment })
+/// This program once more, as it was started, with the socket as its only descriptor beside the
+/// standard streams.
+fn execute(link: &OwnedFd) -> Result<Child, ZygoteError> {
+    let mut program = Spawn::new(PROGRAM);
+    let mut arguments = std::env::args_os();
+    if let Some(name) = arguments.next() {
+        program.arg0(name).args(arguments);
     }
-
-    /// In a forked child: becomes the program.
-    fn execute(&self, link: &OwnedFd) -> ! {
-        let errno = match descriptors::pass_only(link) {
-            Ok(()) => {
-                let (arguments, environment) = (&self.arguments, &self.environment);
-                // SAFETY: both lists end with a null pointer and point to strings that `self` owns.
-                unsafe { libc::execve(PROGRAM.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
-                last_errno()
-            }
-            Err(errno) => errno,
-        };
-        // If the application does not hear it, it sees this process end.
-        let _ = send_with_fds(link, &Reply::Exec(errno).encode(0), &[]);
-        exit_now(divert::NOT_PERMITTED)
-    }
-}
-
-fn assignment(name: OsString, value: OsString) -> OsString {
-    let mut assignment = name;
-    assignment.push("=");
-    assignment.push(value);
-    assignment
-}
-
-fn c_string(string: OsString) -> Result<CString> {
-    // What the kernel gave to this process had no zero inside.
-    CString::new(string.into_vec()).map_err(|_| Errno::INVAL)
+    program
+        .env(divert::MARKER, divert::marker(link)?)
+        .pass(link.as_fd())
+        .signal_mask(SignalSet::ALL)
+        // Its children ignore what the application ignores, SIGPIPE included.
+        .default_signals(SignalSet::EMPTY);
+    program.spawn().map_err(|error| match error.stage {
+        Stage::Exec => ZygoteError::Exec(error.errno),
+        _ => ZygoteError::Os(error.errno),
+    })
 }

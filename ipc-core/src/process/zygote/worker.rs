@@ -14,11 +14,11 @@ use rustix::time::Timespec;
 
 use super::message::{Reply, Request};
 use super::server::{Entry, Server};
-use super::signals;
 use crate::Result;
 use crate::fdpass::{Fds, recv_with_fds, send_with_fds};
 use crate::process::fork::exit_now;
-use crate::process::fork_fn;
+use crate::process::signal_set::set_mask;
+use crate::process::{SignalSet, fork_fn};
 
 /// What the entry of a zygote's child is given.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl ParentWatch {
     /// `EAGAIN` if no thread can be made, `EMFILE` if no descriptor can.
     pub fn exit_with_parent(&self) -> io::Result<()> {
         let pidfd = self.pidfd.try_clone()?;
-        let mask = signals::block_all();
+        let mask = set_mask(SignalSet::ALL_BUT_LIBCS);
         let watcher = thread::Builder::new()
             .name("parent-watch".into())
             .stack_size(WATCHER_STACK)
@@ -85,7 +85,7 @@ impl ParentWatch {
                     }
                 }
             });
-        mask.restore();
+        set_mask(mask);
         watcher.map(drop)
     }
 }
@@ -158,7 +158,7 @@ fn settle(server: &Server) {
         let _ = set_name(name);
     }
     server.child_signal.restore();
-    signals::unblock_all();
+    set_mask(SignalSet::EMPTY);
 }
 
 static_assertions::assert_impl_all!(Start: Send, Sync);
