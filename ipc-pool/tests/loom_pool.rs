@@ -138,8 +138,10 @@ mod model {
         fn idle(shared: &Shared, seat: usize) {
             // Queued, or in the hands of the other: there is nothing to sleep for.
             let news = || shared.slot().load().state() != State::Free;
-            // At its start: the zeros are not its own sleep.
-            shared.bell(seat).leave();
+            if seat == 1 {
+                // At its start: the zeros are not its own sleep.
+                shared.bell(seat).leave();
+            }
             while !news() {
                 shared.bell(seat).wait(Deadline::FAR, news).unwrap();
             }
