@@ -7,7 +7,7 @@ use core::marker::PhantomData;
 use bytemuck::Zeroable as _;
 use ipc_core::Shareable;
 
-use crate::layout::{ENTRIES, Entry, LINE, MAJOR, MAX_ALIGN, MINOR};
+use crate::layout::{ENTRIES, Entry, LINE, MAJOR, MAX_ALIGN};
 
 /// What a region is for, as a tool that does not know its types can read it in the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,10 @@ impl Kind {
 /// [`Region::slice`](crate::Region::slice) turn places into references. The plan is also written
 /// into the region, where it is compared with the place at every access: a place of another plan,
 /// or of another type, is an error and never a reference to something else.
+///
+/// A type is known by its path, size and alignment, for two builds of a program have nothing better
+/// in common. So two types of the same path are one: of two versions of a crate, for example, or of
+/// two blocks of one function.
 ///
 /// Every place begins on 128 bytes of its own. Memory is zero at first, which is a valid value of
 /// every [`Shareable`] type; [`Region::planned_with`](crate::Region::planned_with) can put other
@@ -165,8 +169,8 @@ impl fmt::Debug for Plan {
 
 /// The hash of a directory, as the header of a region has it.
 pub(crate) fn hash(kind: u32, size: u64, entries: &[Entry]) -> u64 {
-    let start = Fnv::new().number(u64::from(MAJOR) << 16 | u64::from(MINOR));
-    let start = start.number(kind.into()).number(size);
+    // Without the minor version, for a newer program reads an older region.
+    let start = Fnv::new().number(MAJOR.into()).number(kind.into()).number(size);
     entries.iter().fold(start, |hash, entry| hash.bytes(bytemuck::bytes_of(entry))).0
 }
 
