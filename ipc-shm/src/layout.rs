@@ -24,7 +24,7 @@
 //!   4096     -  payload    whoever the places say
 //! ```
 //!
-//! All numbers have the byte order of the machine. The creator stores INITIALISING in `init`, then
+//! All numbers have the byte order of the machine. The creator stores its own id in `init`, then
 //! everything else, and READY with Release as the very last: until then nobody else maps the
 //! region. `magic` and `init` keep their offsets in every future version, so that an older program
 //! can say what it found.

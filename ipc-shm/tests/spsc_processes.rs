@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         ("two_producers_are_refused", two_producers_are_refused),
         ("k24_stopped_producer_is_alive", stopped_producer_is_alive),
         ("k21_zombie_producer_is_dead", zombie_producer_is_dead),
+        ("k16_exec_keeps_the_end", exec_keeps_the_end),
         ("k23_stranger_refused_changes_nothing", stranger_refused_changes_nothing),
         ("f06_forked_copy_closes_nothing", forked_copy_closes_nothing),
         ("f06_forked_copy_leaves_the_childs_own_end", forked_copy_leaves_the_childs_own_end),
@@ -347,6 +348,24 @@ fn forked_copy_closes_nothing() {
     assert_eq!(consumer.peer(), Peer::Alive(ProcessId::current().unwrap()));
     push(producer.as_mut().unwrap(), 1);
     assert_eq!(pop(&mut consumer), Some(1));
+}
+
+fn exec_keeps_the_end() {
+    use std::os::unix::process::CommandExt as _;
+
+    let world = World::new(4);
+    let mut child = fork_fn(|| {
+        core::mem::forget(world.ring().producer().unwrap());
+        let error = std::process::Command::new("/bin/sleep").arg("100").exec();
+        panic!("exec: {error}");
+    })
+    .unwrap();
+    cases::events::await_program(child.id(), "sleep");
+    let consumer = world.ring().consumer().unwrap();
+    assert!(matches!(consumer.peer(), Peer::Alive(owner) if owner.pid() == child.id()));
+    assert!(matches!(world.ring().producer(), Err(RoleError::Taken { .. })));
+    kill(&mut child);
+    drop(world.ring().producer().unwrap());
 }
 
 /// A child that has claimed an end itself drops the copy of its parent's handle of that end.

@@ -31,8 +31,9 @@ use crate::{Kind, Place, Plan};
 ///
 /// A region is a sealed `memfd`: it has no name, so it cannot be guessed, removed or left behind,
 /// and it goes away with the last process that has it. All its pages are reserved when it is
-/// created and its size can never change, so no access to it ever raises SIGBUS; where there is not
-/// enough memory, creation says so.
+/// created and its size can never change, so no access to it ever raises SIGBUS; where the machine
+/// has not enough memory, creation says so (a cgroup's limit is enforced in another way: see
+/// [`Step::Reserve`]).
 ///
 /// It travels to another process as a file descriptor, inherited or sent over a Unix socket, and
 /// [`from_fd`](Self::from_fd) maps it there. A forked child has it already.
@@ -305,6 +306,8 @@ impl Region {
     }
 
     /// Who made it. It may be dead by now, which changes nothing.
+    ///
+    /// Whether it lives can be asked only in its own pid namespace.
     #[must_use]
     pub fn creator(&self) -> ProcessId {
         self.creator

@@ -36,7 +36,8 @@ pub enum Peer {
     /// It has died. Another process may take its end over.
     Dead(ProcessId),
     /// It has the other end, and the kernel does not say whether it lives: it may be in another pid
-    /// namespace.
+    /// namespace. Once processes of two namespaces have had ends of a ring, nobody's death can be
+    /// told there any more.
     Unknown(ProcessId),
 }
 

@@ -48,6 +48,9 @@
 //! consumer. A [`Producer`] or [`Consumer`] belongs to the process that claimed it. Dropping a
 //! forked copy does nothing to the ring; pushing or popping through one is a mistake that no fast
 //! path can afford to notice, and mixes up the messages.
+//!
+//! A process that executes another program (`exec`), or forgets a handle, has its end until the
+//! process ends: for the others it lives, and neither they nor the new program get the end.
 
 mod consumer;
 mod cursor;
