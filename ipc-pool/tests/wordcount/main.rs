@@ -16,9 +16,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::{LazyLock, mpsc};
 use std::time::Instant;
 
 use rustix::fs::OFlags;
@@ -30,6 +30,22 @@ use tree::Dir;
 /// What no run takes, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(100);
 
+/// The example, built from the present source: `cargo test --test wordcount` alone does not build it.
+static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+    // This program is `TARGET/PROFILE/deps/NAME`.
+    let this = std::env::current_exe().unwrap();
+    let [profile, target] = [2, 3].map(|up| this.ancestors().nth(up).unwrap());
+    let name = profile.file_name().unwrap().to_str().unwrap();
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
+        .args(["build", "--quiet", "--workspace", "--example", "wordcount"])
+        .args(["--profile", if name == "debug" { "dev" } else { name }, "--target-dir"])
+        .arg(target)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(status.unwrap().success(), "the example does not build");
+    profile.join("examples/wordcount")
+});
+
 /// The example with `arguments`.
 fn wordcount(arguments: &[&str]) -> Command {
     // Root may read every file: the program that is started from this thread may not.
@@ -37,17 +53,14 @@ fn wordcount(arguments: &[&str]) -> Command {
         // Whoever is not root need not give it up.
         let _ = remove_capability_from_bounding_set(capability);
     }
-    // Beside the folder that this test program lies in.
-    let program = std::env::current_exe().unwrap();
-    let program = program.parent().unwrap().parent().unwrap().join("examples/wordcount");
-    let mut command = Command::new(program);
+    let mut command = Command::new(&*PROGRAM);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 /// Runs `command`, and ends it when it hangs.
 fn run(mut command: Command) -> Output {
-    let child = command.spawn().expect("the example, which cargo builds with the tests");
+    let child = command.spawn().unwrap();
     // What would otherwise keep the ends of pipes and terminals open.
     drop(command);
     let pid = Pid::from_child(&child);
