@@ -4,6 +4,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::time::Instant;
 
+use ipc_core::Errno;
 use ipc_core::process::ExitStatus;
 use ipc_pool::{Error, Pool, PoolError, TaskError};
 use ipc_testkit::cases::{doing, shared};
@@ -121,6 +122,14 @@ fn wait_for_run(run: i32) {
     }
 }
 
+/// A worker may be at work a moment before the pool has written down which process it is.
+fn kill_running(pool: &Pool, seat: usize) {
+    while let Err(error) = pool.kill_worker(seat) {
+        assert_eq!(error, Errno::SRCH);
+        std::thread::yield_now();
+    }
+}
+
 pub(crate) fn named_and_replaced() {
     let pool = Pool::new(1).unwrap();
     let before = pids(&pool);
@@ -135,6 +144,10 @@ pub(crate) fn named_and_replaced() {
     assert!(killed.elapsed() < Duration::from_millis(200));
     assert_eq!(pool.call(square, 4).unwrap(), 16);
     println!("    replaced {:.1?} after the kill", killed.elapsed());
+    doing("waiting until the replacement is counted");
+    while pool.stats()[0].restarts == 0 {
+        std::thread::yield_now();
+    }
     let after = pool.stats();
     assert_ne!(after[0].pid, before[0]);
     assert_eq!((after[0].restarts, after[0].interrupted), (1, 1));
@@ -145,7 +158,7 @@ pub(crate) fn run_again() {
     let ticket = pool.submit(says_and_sleeps, 2).unwrap();
     for run in [1, 2] {
         wait_for_run(run);
-        pool.kill_worker(0).unwrap();
+        kill_running(&pool, 0);
     }
     assert_eq!(ticket.wait(), Ok(3));
     assert_eq!(pool.stats()[0].interrupted, 2);
@@ -153,7 +166,7 @@ pub(crate) fn run_again() {
     let ticket = pool.submit(says_and_sleeps, 100).unwrap();
     for run in [4, 5, 6] {
         wait_for_run(run);
-        pool.kill_worker(0).unwrap();
+        kill_running(&pool, 0);
     }
     assert!(matches!(ticket.wait(), Err(TaskError::WorkerDied { attempt: 3, .. })));
 }
