@@ -207,8 +207,14 @@ pub(crate) fn raw_fork(f: impl FnOnce() -> i32) -> Pid {
     }
 }
 
+/// The libraries differ in its type.
+#[cfg(target_env = "musl")]
+type Request = libc::c_int;
+#[cfg(not(target_env = "musl"))]
+type Request = libc::c_uint;
+
 /// A request of `ptrace` that takes numbers.
-pub(crate) fn ptrace(request: libc::c_uint, pid: Pid, data: usize) {
+pub(crate) fn ptrace(request: Request, pid: Pid, data: usize) {
     // SAFETY: none of the requests that the cases make writes to memory of this process.
     let done = unsafe { libc::ptrace(request, pid.as_raw_nonzero().get(), 0_usize, data) };
     assert!(done >= 0, "ptrace({request}): {}", io::Error::last_os_error());
