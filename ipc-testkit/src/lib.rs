@@ -15,6 +15,7 @@
 pub mod battery;
 pub mod cases;
 pub mod controls;
+pub mod example;
 pub mod oracle;
 pub mod shared;
 pub mod stepkill;

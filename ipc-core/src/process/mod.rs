@@ -14,6 +14,8 @@
 //! would take the exit statuses of children that belong to others.
 
 mod barrier;
+#[cfg(feature = "serde")]
+mod call;
 mod child;
 mod exit_status;
 mod fork;
@@ -31,6 +33,8 @@ mod threads;
 #[cfg(feature = "std")]
 pub mod zygote;
 
+#[cfg(feature = "serde")]
+pub use call::{Context, Process, Report, StartError, StartMethod, UnknownStartMethod};
 pub use child::Child;
 pub use exit_status::ExitStatus;
 pub use fork::{Fork, fork};

@@ -10,7 +10,6 @@ use super::ZygoteError;
 use super::message::{Reply, Request};
 use crate::clock::Deadline;
 use crate::fdpass::{Fds, RecvError, SendError, recv_with_fds, send_with_fds};
-use crate::function::FunctionRef;
 use crate::process::{Child, Pid};
 use crate::{Errno, Result};
 
@@ -23,17 +22,18 @@ const ENDING: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Connection {
     link: OwnedFd,
-    zygote: Child,
+    /// `None` when it has been ended and reaped, or belongs to somebody else.
+    zygote: Option<Child>,
+    id: Pid,
     /// The number of the latest request.
     sequence: u64,
-    /// Whether the zygote has been ended and reaped.
-    over: bool,
 }
 
 impl Connection {
     /// Waits for the zygote's first word. A zygote that does not say it is killed.
     pub(super) fn open(link: OwnedFd, zygote: Child) -> Result<Self, ZygoteError> {
-        let mut connection = Self { link, zygote, sequence: 0, over: false };
+        let id = zygote.id();
+        let mut connection = Self { link, zygote: Some(zygote), id, sequence: 0 };
         match connection.reply(Deadline::after(START))? {
             Some((Reply::Ready, _)) => Ok(connection),
             Some((reply, _)) => {
@@ -50,15 +50,26 @@ impl Connection {
     /// Asks for a child, which [`child`](Self::child) waits for.
     pub(super) fn request(
         &mut self,
-        entry: &[u8; FunctionRef::LEN],
-        bytes: &[u8],
+        request: &Request<'_>,
         fds: &[BorrowedFd<'_>],
     ) -> Result<(), ZygoteError> {
-        if self.over {
+        if self.zygote.is_none() {
             return Err(ZygoteError::Died);
         }
         self.sequence += 1;
-        self.send(&Request::Spawn { entry, bytes }, fds)
+        self.send(request, fds)
+    }
+
+    /// The zygote itself, as the child of the latest request, told to go.
+    pub(super) fn become_child(mut self, until: Deadline) -> Result<Child, ZygoteError> {
+        // Its pidfd comes along and is closed: the one of the process that was forked here is better,
+        // and a second `Child` would reap it when it is dropped.
+        match self.reply(until)? {
+            Some((Reply::Started(_), _)) => self.answer(&Request::Go)?,
+            Some((reply, _)) => return Err(refusal(reply)),
+            None => return Err(ZygoteError::Unresponsive),
+        }
+        self.zygote.take().ok_or(ZygoteError::Died)
     }
 
     /// The child of the latest request, told to go; `None` if it is not there by `until`.
@@ -88,27 +99,24 @@ impl Connection {
     }
 
     pub(super) const fn id(&self) -> Pid {
-        self.zygote.id()
+        self.id
     }
 
     /// Ends the zygote and reaps it. A child that waits for its *go* ends too.
     pub(super) fn end(&mut self, grace: Duration) {
-        if self.over {
-            return;
-        }
-        self.over = true;
+        let Some(mut zygote) = self.zygote.take() else { return };
         // This reaches every copy of the socket, also those in other forks of this process.
         let _ = shutdown(&self.link, Shutdown::Both);
         // An error is out of memory at most. Whatever happens, the kill comes.
-        if !matches!(self.zygote.wait_timeout(grace), Ok(Some(_))) {
-            let _ = self.zygote.kill();
-            let _ = self.zygote.wait();
+        if !matches!(zygote.wait_timeout(grace), Ok(Some(_))) {
+            let _ = zygote.kill();
+            let _ = zygote.wait();
         }
     }
 
     /// In a copy that a fork made: leaves the zygote to its owner.
-    pub(super) const fn disown(&mut self) {
-        self.over = true;
+    pub(super) fn disown(&mut self) {
+        self.zygote = None;
     }
 
     /// Gives a child the word that it waits for. It reads the socket itself, whether the zygote lives
@@ -136,7 +144,7 @@ impl Connection {
     fn reply(&mut self, deadline: Deadline) -> Result<Option<(Reply, Fds)>, ZygoteError> {
         loop {
             let ready = {
-                let zygote = self.zygote.as_fd();
+                let zygote = self.zygote.as_ref().ok_or(ZygoteError::Died)?.as_fd();
                 let mut fds =
                     [PollFd::new(&self.link, PollFlags::IN), PollFd::new(&zygote, PollFlags::IN)];
                 match poll(&mut fds, Some(&deadline.remaining_timespec())) {

@@ -25,6 +25,8 @@ pub(super) enum Request<'a> {
     Hello,
     /// Make a child that calls `entry` with `bytes` and the descriptors beside them.
     Spawn { entry: &'a [u8; FunctionRef::LEN], bytes: &'a [u8] },
+    /// Be that child yourself.
+    Become { entry: &'a [u8; FunctionRef::LEN], bytes: &'a [u8] },
     /// To the new child: the application holds its pidfd, go.
     Go,
     /// To the new child: the application could not take its pidfd, end.
@@ -38,6 +40,7 @@ impl<'a> Request<'a> {
             Self::Spawn { entry, bytes } => (2, entry, bytes),
             Self::Go => (3, &[], &[]),
             Self::Stop => (4, &[], &[]),
+            Self::Become { entry, bytes } => (5, entry, bytes),
         };
         let len = entry.len() + bytes.len();
         let mut packet = Vec::with_capacity(HEADER + len);
@@ -59,9 +62,9 @@ impl<'a> Request<'a> {
         }
         let request = match (kind, body) {
             (1, []) => Self::Hello,
-            (2, body) => {
+            (2 | 5, body) => {
                 let (entry, bytes) = body.split_first_chunk()?;
-                Self::Spawn { entry, bytes }
+                if kind == 2 { Self::Spawn { entry, bytes } } else { Self::Become { entry, bytes } }
             }
             (3, []) => Self::Go,
             (4, []) => Self::Stop,

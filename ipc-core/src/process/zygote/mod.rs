@@ -66,6 +66,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::process::getpid;
 
 use self::connection::Connection;
+use self::message::Request;
+use self::spawning::PATIENCE;
 use self::start::Method;
 use super::{Child, Pid};
 use crate::Result;
@@ -218,16 +220,45 @@ impl Zygote {
         fds: &[BorrowedFd<'_>],
     ) -> Result<Spawning<'_>, ZygoteError> {
         self.check_owner()?;
-        if bytes.len() > MAX_BYTES {
-            return Err(ZygoteError::BytesTooLong { len: bytes.len() });
-        }
-        if fds.len() > MAX_FDS {
-            return Err(ZygoteError::TooManyFds);
-        }
+        check(bytes, fds)?;
         let entry = Function::of(entry).map_err(ZygoteError::Function)?.to_bytes();
         let mut connection = self.lock();
-        connection.as_mut().ok_or(ZygoteError::Died)?.request(&entry, bytes, fds)?;
+        let request = Request::Spawn { entry: &entry, bytes };
+        connection.as_mut().ok_or(ZygoteError::Died)?.request(&request, fds)?;
         Ok(Spawning::new(self, connection))
+    }
+
+    /// Makes the zygote itself the child: it calls `entry`, and forks no more.
+    ///
+    /// After [`start_by_exec`](Self::start_by_exec) the child is a fresh process that shares nothing
+    /// with this one, and its exit status is exact on every kernel.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn). The zygote is gone then, and no child runs `entry`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_core::process::{ExitStatus, Zygote};
+    ///
+    /// let mut child = Zygote::start_by_exec()?.become_child(|_| 4, &[], &[])?;
+    /// assert_eq!(child.wait()?, ExitStatus::Exited(4));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    pub fn become_child(
+        mut self,
+        entry: fn(Start) -> i32,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Child, ZygoteError> {
+        self.check_owner()?;
+        check(bytes, fds)?;
+        let entry = Function::of(entry).map_err(ZygoteError::Function)?.to_bytes();
+        let connection = self.connection.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut connection = connection.take().ok_or(ZygoteError::Died)?;
+        connection.request(&Request::Become { entry: &entry, bytes }, fds)?;
+        connection.become_child(Deadline::after(PATIENCE))
     }
 
     /// Ends the zygote, if it still runs, and starts another in the same way.
@@ -273,6 +304,16 @@ impl Drop for Zygote {
             }
         }
     }
+}
+
+fn check(bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), ZygoteError> {
+    if bytes.len() > MAX_BYTES {
+        return Err(ZygoteError::BytesTooLong { len: bytes.len() });
+    }
+    if fds.len() > MAX_FDS {
+        return Err(ZygoteError::TooManyFds);
+    }
+    Ok(())
 }
 
 static_assertions::assert_impl_all!(Zygote: Send, Sync);

@@ -142,8 +142,13 @@ impl Server {
 
     /// Does what the packet says; the error is the reply.
     fn answer(&self, packet: &[u8], fds: Fds) -> Result<Next, Reply> {
-        let (sequence, entry, bytes) = match Request::decode(packet) {
-            Some((sequence, Request::Spawn { entry, bytes })) => (sequence, entry, bytes),
+        let request = Request::decode(packet);
+        let itself = matches!(request, Some((_, Request::Become { .. })));
+        let (sequence, entry, bytes) = match request {
+            Some((
+                sequence,
+                Request::Spawn { entry, bytes } | Request::Become { entry, bytes },
+            )) => (sequence, entry, bytes),
             // Meant for a child that died before it could read it.
             Some((_, Request::Go | Request::Stop)) => return Ok(Next::Request),
             Some((_, Request::Hello)) | None => return Err(Reply::Malformed),
@@ -151,13 +156,12 @@ impl Server {
         // SAFETY: the application encoded a function of this type.
         let entry = unsafe { Function::<Entry>::from_bytes(entry) };
         let entry = entry.and_then(|entry| entry.resolve()).map_err(Reply::Function)?;
-        match self.fork().map_err(Reply::Fork)? {
-            None => Ok(Next::Request),
-            Some(speaking) => {
-                let bytes = bytes.to_vec();
-                Ok(Next::Child(Newborn { sequence, entry, bytes, fds, speaking }))
-            }
+        let speaking = if itself { None } else { Some(self.fork().map_err(Reply::Fork)?) };
+        if matches!(speaking, Some(None)) {
+            return Ok(Next::Request);
         }
+        let (bytes, speaking) = (bytes.to_vec(), speaking.flatten());
+        Ok(Next::Child(Newborn { sequence, entry, bytes, fds, speaking }))
     }
 
     /// Forks a child. The parent waits until the child has spoken with the application; from then on

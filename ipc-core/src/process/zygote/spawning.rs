@@ -11,7 +11,7 @@ use crate::process::Child;
 
 /// How long a zygote may take for a request before it is killed. This is no judgement on whether it
 /// lives: it owns nothing, so that replacing one which is merely stopped loses nothing.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A child on its way, from [`Zygote::begin_spawn`].
 ///

@@ -48,6 +48,12 @@ const ORPHANED: i32 = 125;
 const WATCHER_STACK: usize = 64 << 10;
 
 impl ParentWatch {
+    /// Watches this process, for a child that inherits the descriptor.
+    #[cfg(feature = "serde")]
+    pub(crate) fn over_this_process() -> Result<Self> {
+        Ok(Self { pidfd: pidfd_open(getpid(), PidfdFlags::empty())? })
+    }
+
     /// Whether the application still runs.
     ///
     /// # Errors
@@ -97,14 +103,14 @@ impl AsFd for ParentWatch {
     }
 }
 
-/// A child that has just been forked.
+/// A child that has just been forked, or the zygote that becomes one.
 pub(super) struct Newborn {
     pub(super) sequence: u64,
     pub(super) entry: Entry,
     pub(super) bytes: Vec<u8>,
     pub(super) fds: Fds,
-    /// The zygote waits for a byte from here, and for the end.
-    pub(super) speaking: OwnedFd,
+    /// A zygote waits for a byte from here, and for the end.
+    pub(super) speaking: Option<OwnedFd>,
 }
 
 /// How a child ends that was not told to go.
@@ -116,7 +122,7 @@ const NOT_WANTED: i32 = 127;
 /// The zygote waits until `speaking` is closed, so the socket is the child's alone until then.
 pub(super) fn begin(server: Server, newborn: Newborn) -> ! {
     let Newborn { sequence, entry, bytes, fds, speaking } = newborn;
-    if introduce(&server, sequence, &speaking).is_none() || !awaits_go(&server, sequence) {
+    if introduce(&server, sequence, speaking.as_ref()).is_none() || !awaits_go(&server, sequence) {
         exit_now(NOT_WANTED);
     }
     drop(speaking);
@@ -128,13 +134,15 @@ pub(super) fn begin(server: Server, newborn: Newborn) -> ! {
 }
 
 /// Sends the child's own pidfd, which cannot be anybody else's, and tells the zygote.
-fn introduce(server: &Server, sequence: u64, speaking: &OwnedFd) -> Option<()> {
+fn introduce(server: &Server, sequence: u64, speaking: Option<&OwnedFd>) -> Option<()> {
     let pid = getpid();
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
     let reply = Reply::Started(pid.as_raw_nonzero().get()).encode(sequence);
     send_with_fds(&server.link, &reply, &[pidfd.as_fd()]).ok()?;
-    // A zygote that was killed meanwhile changes nothing for the child.
-    let _ = send(speaking, b"s", SendFlags::NOSIGNAL);
+    if let Some(speaking) = speaking {
+        // A zygote that was killed meanwhile changes nothing for the child.
+        let _ = send(speaking, b"s", SendFlags::NOSIGNAL);
+    }
     Some(())
 }
 

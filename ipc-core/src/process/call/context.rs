@@ -1,0 +1,202 @@
+//! [`Context`] and [`StartMethod`]: how processes are started.
+
+use alloc::sync::Arc;
+use std::os::fd::BorrowedFd;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use crate::Result;
+use crate::process::{Child, Start, Zygote, ZygoteError};
+
+/// How a [`Process`](super::Process) comes into being.
+///
+/// | method | the child is | from a process with threads | needs a diversion ([`init`](crate::process::init)) |
+/// |---|---|---|---|
+/// | [`Fork`](Self::Fork) | a copy of this process as it is now | refused | no |
+/// | [`Spawn`](Self::Spawn) | this program, executed again for each child | yes | yes |
+/// | [`ForkServer`](Self::ForkServer) | a fork of a helper that is this program, executed again once | yes | yes |
+/// | [`Auto`](Self::Auto) | a fork of a helper, which is a fork of this process if it has one thread, and else executed | yes | with threads |
+///
+/// Every handle of these crates works under each of them, because it is a descriptor that travels
+/// beside the argument.
+///
+/// # Examples
+///
+/// ```
+/// use ipc_core::process::StartMethod;
+/// assert_eq!("forkserver".parse(), Ok(StartMethod::ForkServer));
+/// assert_eq!(StartMethod::Spawn.to_string(), "spawn");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StartMethod {
+    /// A helper that is there already, or can be had best.
+    #[default]
+    Auto,
+    /// `fork`: everything is inherited. Only a process with one thread may do that safely.
+    Fork,
+    /// A fresh process for each child: nothing is inherited but the standard streams and what the
+    /// argument holds.
+    Spawn,
+    /// As fresh, and quicker: the helper is executed once.
+    ForkServer,
+}
+
+impl StartMethod {
+    /// All of them, by name.
+    const NAMES: [(Self, &'static str); 4] = [
+        (Self::Auto, "auto"),
+        (Self::Fork, "fork"),
+        (Self::Spawn, "spawn"),
+        (Self::ForkServer, "forkserver"),
+    ];
+}
+
+impl core::fmt::Display for StartMethod {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let named = Self::NAMES.iter().find(|(method, _)| method == self);
+        f.pad(named.map_or("unknown", |(_, name)| name))
+    }
+}
+
+impl core::str::FromStr for StartMethod {
+    type Err = UnknownStartMethod;
+
+    fn from_str(name: &str) -> Result<Self, UnknownStartMethod> {
+        let named = Self::NAMES.iter().find(|(_, known)| *known == name);
+        named.map(|(method, _)| *method).ok_or(UnknownStartMethod)
+    }
+}
+
+/// No start method has this name.
+///
+/// # Examples
+///
+/// ```
+/// use ipc_core::process::{StartMethod, UnknownStartMethod};
+/// assert_eq!("thread".parse::<StartMethod>(), Err(UnknownStartMethod));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownStartMethod;
+
+impl core::fmt::Display for UnknownStartMethod {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("not one of auto, fork, spawn, forkserver")
+    }
+}
+
+impl core::error::Error for UnknownStartMethod {}
+
+/// A way to start processes, with the helper that it may need.
+///
+/// Contexts are values: a library has its own and does not disturb the program's choice. One may be
+/// used by any number of threads; the helper is made when the first process needs it, replaced when it
+/// has died, and ends with the context. A fork's copy of a context makes a helper of its own.
+///
+/// # Examples
+///
+/// ```
+/// use ipc_core::process::{Context, Process, StartMethod};
+///
+/// let context = Context::new(StartMethod::Spawn);
+/// let mut child = Process::new(|name: String| println!("hello {name}"), "bob".into()).start_in(&context)?;
+/// assert!(child.wait()?.success());
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+#[derive(Debug, Default)]
+#[doc(alias = "get_context")]
+pub struct Context {
+    method: StartMethod,
+    helper: Mutex<Option<Arc<Zygote>>>,
+}
+
+static_assertions::assert_impl_all!(StartMethod: Send, Sync);
+static_assertions::assert_impl_all!(UnknownStartMethod: Send, Sync);
+static_assertions::assert_impl_all!(Context: Send, Sync);
+
+static GLOBAL: OnceLock<Context> = OnceLock::new();
+
+impl Context {
+    /// A context of its own.
+    #[must_use]
+    pub const fn new(method: StartMethod) -> Self {
+        Self { method, helper: Mutex::new(None) }
+    }
+
+    /// The program's own: [`StartMethod::Auto`], unless [`set_global`](Self::set_global) came first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_core::process::{Context, StartMethod};
+    /// assert_eq!(Context::global().method(), StartMethod::Auto);
+    /// ```
+    #[must_use]
+    pub fn global() -> &'static Self {
+        GLOBAL.get_or_init(Self::default)
+    }
+
+    /// Chooses the program's own context: once, and before it is used. Libraries leave it alone.
+    ///
+    /// # Errors
+    ///
+    /// The context comes back if there is one already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_core::process::{Context, StartMethod};
+    ///
+    /// Context::set_global(Context::new(StartMethod::Spawn)).expect("the first");
+    /// assert_eq!(Context::global().method(), StartMethod::Spawn);
+    /// Context::set_global(Context::default()).expect_err("the second");
+    /// ```
+    #[doc(alias = "set_start_method")]
+    pub fn set_global(context: Self) -> Result<(), Self> {
+        GLOBAL.set(context)
+    }
+
+    /// How it starts processes.
+    #[must_use]
+    pub const fn method(&self) -> StartMethod {
+        self.method
+    }
+
+    /// A fresh or forked child that calls `entry`; not for [`StartMethod::Fork`].
+    pub(super) fn spawn(
+        &self,
+        entry: fn(Start) -> i32,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Child, ZygoteError> {
+        if self.method == StartMethod::Spawn {
+            return Zygote::start_by_exec()?.become_child(entry, bytes, fds);
+        }
+        let helper = self.helper(None)?;
+        match helper.spawn(entry, bytes, fds) {
+            // Somebody killed it, or this is a fork's copy. No child has run.
+            Err(ZygoteError::Died | ZygoteError::ForeignProcess) => {
+                self.helper(Some(&helper))?.spawn(entry, bytes, fds)
+            }
+            result => result,
+        }
+    }
+
+    /// The helper, a new one if there is none but `useless`.
+    fn helper(&self, useless: Option<&Arc<Zygote>>) -> Result<Arc<Zygote>, ZygoteError> {
+        let mut helper = self.helper.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*helper, useless) {
+            (Some(present), None) => return Ok(present.clone()),
+            // Another thread has replaced it meanwhile.
+            (Some(present), Some(useless)) if !Arc::ptr_eq(present, useless) => {
+                return Ok(present.clone());
+            }
+            _ => {}
+        }
+        let new = Arc::new(match self.method {
+            StartMethod::ForkServer => Zygote::start_by_exec(),
+            _ => Zygote::start(),
+        }?);
+        *helper = Some(new.clone());
+        Ok(new)
+    }
+}

@@ -1,0 +1,53 @@
+//! Functions in processes of their own, under every start method.
+//!
+//! Each case runs in a process of its own (see `cases`), which checks at its end that nothing is left
+//! behind. The numbers in the names are those of the catalogue of faults.
+
+mod handles;
+mod lives;
+mod starting;
+
+use std::process::ExitCode;
+
+use ipc_core::process::{Child, ExitStatus, StartMethod};
+use ipc_testkit::cases;
+
+const METHODS: [StartMethod; 4] =
+    [StartMethod::Auto, StartMethod::Fork, StartMethod::Spawn, StartMethod::ForkServer];
+
+fn main() -> ExitCode {
+    cases::run(&[
+        ("results_are_exit_codes", starting::results_are_exit_codes),
+        ("errors_are_said", starting::errors_are_said),
+        ("arguments_of_every_size", starting::arguments_of_every_size),
+        ("argument_that_cannot_be_read", starting::argument_that_cannot_be_read),
+        ("argument_that_cannot_be_written", starting::argument_that_cannot_be_written),
+        ("closures_and_generic_functions", starting::closures_and_generic_functions),
+        ("names_are_seen", starting::names_are_seen),
+        ("f05_children_beside_busy_threads", starting::f05_children_beside_busy_threads),
+        ("killed_helper_is_replaced", starting::killed_helper_is_replaced),
+        ("forked_context_has_its_own_helper", starting::forked_context_has_its_own_helper),
+        ("every_handle_under_every_method", handles::every_handle),
+        ("handles_at_the_limit", handles::at_the_limit),
+        ("handles_move", handles::they_move),
+        ("daemons_go_with_their_parent", lives::daemons_go),
+        ("others_stay", lives::others_stay),
+        ("cycles_leave_nothing", lives::cycles),
+    ])
+}
+
+/// The end of a child: exact, where the kernel keeps it.
+fn end(mut child: Child) -> ExitStatus {
+    child.wait().expect("wait")
+}
+
+fn expect(child: Child, status: ExitStatus) {
+    let found = end(child);
+    assert!(found == status || (!kernel_keeps_status() && found == ExitStatus::Unknown), "{found}");
+}
+
+fn kernel_keeps_status() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc");
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(6), Some(15))
+}
