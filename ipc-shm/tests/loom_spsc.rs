@@ -221,7 +221,7 @@ mod model {
 
     /// The numbers of the laps wrap around in the middle.
     pub(crate) fn push_and_pop_old_ring() {
-        together(shared(2, (1 << 63) - 1), 3, &[(consumer, 3)]);
+        together(shared(2, (1 << 63) - 1), 2, &[(consumer, 2)]);
     }
 
     /// A producer and its successor, who may come while the first one lives, and a consumer.
