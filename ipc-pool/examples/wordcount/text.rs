@@ -100,20 +100,17 @@ impl Text {
         self.complete
     }
 
-    /// Skips what belongs to the part before.
+    /// Skips what belongs to the part before: all of this one, if there is no cut in it.
     fn skip_to_cut(&mut self) -> io::Result<()> {
         while !self.complete {
-            let start = self.at;
             let mut bytes = self.fetch()?;
-            let found = bytes.iter().position(is_cut);
-            let is_behind = |offset| self.end.is_some_and(|end| offset >= end);
-            if let Some(cut) = found.filter(|&cut| !is_behind(start + cut as u64)) {
-                // Still to be checked, and even if the file ends with it.
+            if let Some(cut) = bytes.iter().position(is_cut) {
+                // Still to be checked, even if the file ends with it.
                 self.begun = bytes.split_off(cut);
                 self.complete = false;
-                return Ok(());
+                break;
             }
-            self.complete |= found.is_some() || is_behind(self.at);
+            self.complete |= self.end.is_some_and(|end| self.at >= end);
         }
         Ok(())
     }

@@ -98,7 +98,8 @@ pub(crate) fn large(dir: &Dir) -> u64 {
     dir.write("no-ascii.txt", "漢é、".repeat(700_000));
     dir.write("only-spaces.txt", " ".repeat(5 << 20));
     dir.write("nul.txt", format!("a\0b{}c", "\0".repeat(5 << 20)));
-    6 + 4
+    dir.write("long-word.txt", format!("short {} short", "a".repeat(3 << 20)));
+    6 + 5
 }
 
 /// Files that are not UTF-8, at the start, at the end, and where it is hard to see; how many.
