@@ -1,6 +1,8 @@
 //! Many: spawns, threads, signals, bytes.
 
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use core::time::Duration;
+use std::time::Instant;
 
 use ipc_core::Errno;
 use ipc_core::process::{Signal, Spawn, Stage};
@@ -95,7 +97,8 @@ pub(crate) fn f05_allocating_threads() {
         })
         .collect();
     let canary = [0x5a_u8; 4096];
-    for _ in 0..300 {
+    let mut rounds = Rounds::up_to(300);
+    while rounds.next() {
         doing("spawning beside eight threads that allocate");
         works();
         // F09: the child used this stack.
@@ -105,19 +108,43 @@ pub(crate) fn f05_allocating_threads() {
     busy.into_iter().for_each(|thread| thread.join().expect("a busy thread"));
 }
 
+/// As many rounds as this, or as a loaded machine does within the time of a case; a hundred at
+/// least.
+struct Rounds {
+    done: usize,
+    most: usize,
+    began: Instant,
+}
+
+impl Rounds {
+    fn up_to(most: usize) -> Self {
+        Self { done: 0, most, began: Instant::now() }
+    }
+
+    fn next(&mut self) -> bool {
+        let goes_on = self.done < self.most
+            && (self.done < 100 || self.began.elapsed() < Duration::from_secs(30));
+        if !goes_on {
+            println!("{} rounds", self.done);
+        }
+        self.done += usize::from(goes_on);
+        goes_on
+    }
+}
+
 fn maps() -> usize {
     std::fs::read_to_string("/proc/self/maps").expect("/proc").lines().count()
 }
 
 pub(crate) fn ten_thousand() {
-    let rounds = if cfg!(debug_assertions) { 2_000 } else { 10_000 };
     works();
     let before = (open_fds(), maps());
     let program = Spawn::new("/bin/true").prepare().expect("prepare");
-    for round in 0..rounds {
+    let mut rounds = Rounds::up_to(10_000);
+    while rounds.next() {
         doing("one of ten thousand spawns");
         let mut child = program.spawn().expect("spawn");
-        if round % 2 == 0 {
+        if rounds.done % 2 == 0 {
             assert!(child.wait().expect("wait").success());
         } else {
             // Dropped when it has ended.

@@ -21,9 +21,9 @@
 #![expect(unsafe_code, reason = "system calls by their numbers")]
 
 use core::convert::Infallible;
-use core::ffi::{CStr, c_char, c_long};
-use core::mem::MaybeUninit;
-use core::ptr;
+use core::ffi::c_long;
+use core::mem::{MaybeUninit, offset_of};
+use core::{ptr, slice};
 
 use super::attributes::Attributes;
 use super::moves::Move;
@@ -128,32 +128,33 @@ fn keep_listed_descriptors() -> Result<()> {
         if len == 0 {
             break;
         }
-        let (mut entry, end) = (buffer.as_ptr().cast::<u8>(), len);
-        let mut done = 0;
-        while done < end {
-            // SAFETY: the kernel wrote whole entries of type `dirent64` up to `end`, aligned to
-            // eight.
-            let len = unsafe { (*entry.cast::<libc::dirent64>()).d_reclen };
-            // SAFETY: as above.
-            let name = unsafe { &raw const (*entry.cast::<libc::dirent64>()).d_name };
-            // SAFETY: the kernel ends the name with a zero.
-            let name = unsafe { CStr::from_ptr(name.cast::<c_char>()) };
+        // SAFETY: the kernel has just written so many bytes.
+        let mut entries = unsafe { slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), len) };
+        while let Some((name, rest)) = first_name(entries) {
             if let Some(number) = number(name).filter(|number| *number >= FIRST) {
                 let arguments = [number, libc::F_SETFD as usize, libc::FD_CLOEXEC as usize, 0];
                 call(libc::SYS_fcntl, arguments)?;
             }
-            done += usize::from(len);
-            entry = entry.wrapping_add(usize::from(len));
+            entries = rest;
         }
     }
     // Else it could stand where a standard stream was closed.
     call(libc::SYS_close, [list, 0, 0, 0]).map(drop)
 }
 
+/// The name of the first entry of a directory, with zeros behind it, and the other entries.
+fn first_name(entries: &[u8]) -> Option<(&[u8], &[u8])> {
+    const LEN: usize = offset_of!(libc::dirent64, d_reclen);
+    const NAME: usize = offset_of!(libc::dirent64, d_name);
+    let len = u16::from_ne_bytes(*entries.get(LEN..)?.first_chunk()?);
+    let (entry, rest) = entries.split_at_checked(len.into())?;
+    Some((entry.get(NAME..)?, rest))
+}
+
 /// The number that the name spells; `None` for `.` and `..`.
-fn number(name: &CStr) -> Option<usize> {
+fn number(name: &[u8]) -> Option<usize> {
     let mut number = 0_usize;
-    for digit in name.to_bytes() {
+    for digit in name.iter().take_while(|byte| **byte != 0) {
         let digit = digit.wrapping_sub(b'0');
         if digit > 9 {
             return None;

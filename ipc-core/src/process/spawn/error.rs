@@ -29,6 +29,15 @@ pub struct SpawnError {
 }
 
 /// What [`Spawn`](super::Spawn) was doing when it failed, in the order in which it does these.
+///
+/// # Examples
+///
+/// ```
+/// use ipc_core::process::{Spawn, Stage};
+///
+/// let error = Spawn::new("true").arg("a zero byte: \0").spawn().unwrap_err();
+/// assert_eq!(error.stage, Stage::Prepare);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stage {
