@@ -31,8 +31,10 @@ prove() {
 
 prove 'loom, ipc-sync' '^loom: ' env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
     cargo test -p ipc-sync --profile loom --test 'loom_*'
-prove 'loom, ipc-shm' '^loom: ' env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
+prove 'loom, ipc-shm' '^loom: ' env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom IPC_LOOM=deep \
     cargo test -p ipc-shm --profile loom --test 'loom_*'
+prove 'loom, ipc-pool' '^loom: ' env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
+    cargo test -p ipc-pool --profile loom --test 'loom_*'
 for crate in ipc-sync ipc-shm; do
     prove "stepkill, $crate, all passes" '^stepkill: ' \
         env IPC_STEPKILL=deep cargo test -p "$crate" --release --test stepkill

@@ -27,7 +27,9 @@
 /// - the type contains no pointer or reference, not even an unused one;
 /// - it has no destructor, and its layout is fixed: `repr(C)` or `repr(transparent)` over
 ///   fixed-width integers, with no padding that a reader could see;
-/// - values can be used from several processes at once: `&T` allows no unsynchronised write.
+/// - values can be used from several processes at once: `&T` allows no unsynchronised write;
+/// - no other shareable type has the same path, size and alignment: that is how two processes, and
+///   two versions of a crate in one program, agree on what lies in a place.
 ///
 /// # Examples
 ///

@@ -108,6 +108,8 @@ struct Kernel {
     wake: Vec<Condvar>,
     /// By process. Others read it without a lock, as they would poll a pidfd.
     alive: Vec<AtomicBool>,
+    /// By process: the pid namespace in which its pid means something.
+    domains: RefCell<Vec<Option<Domain>>>,
 }
 
 struct Queue {
@@ -146,6 +148,7 @@ pub(super) fn boot(plan: Plan, tracing: bool) {
         }),
         wake: (0..MAX_THREADS).map(|_| Condvar::new()).collect(),
         alive: (0..MAX_THREADS).map(|_| AtomicBool::new(true)).collect(),
+        domains: RefCell::new(alloc::vec![None; MAX_THREADS]),
     };
     KERNEL.set(Some(Rc::new(kernel)));
 }
@@ -206,6 +209,7 @@ pub fn killed() -> bool {
 pub(super) fn enter(index: usize, process: usize, domain: u32) -> Running {
     let pid = Pid::from_raw(1 + process as i32).expect("positive");
     let me = Identity { id: ProcessId::model(pid), domain: Domain::from_bits(domain) };
+    kernel().domains.borrow_mut()[process] = Some(me.domain);
     let thread = Thread {
         index,
         me,
@@ -263,7 +267,13 @@ pub fn known() -> Option<Identity> {
 
 pub fn liveness(process: ProcessId) -> Liveness {
     step();
-    let alive = kernel().alive[model_index(process)].load(Ordering::Acquire);
+    let kernel = kernel();
+    // In another pid namespace the number is free, or that of a stranger.
+    let domain = kernel.domains.borrow()[model_index(process)];
+    if domain.is_some_and(|domain| domain != this_thread().me.domain) {
+        return Liveness::Dead;
+    }
+    let alive = kernel.alive[model_index(process)].load(Ordering::Acquire);
     if alive { Liveness::Alive } else { Liveness::Dead }
 }
 

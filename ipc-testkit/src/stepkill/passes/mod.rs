@@ -12,6 +12,25 @@ use std::io;
 use super::course::Course;
 use super::stage::{Arrival, Plan, Stage, Target};
 
+/// An operation that spins is struck this often in each of its states, where all would have no end.
+const REPEATS: usize = 2;
+
+/// Whether the environment asks for the passes that take long: `IPC_STEPKILL=deep`.
+fn is_deep() -> bool {
+    std::env::var_os("IPC_STEPKILL").is_some_and(|value| value == "deep")
+}
+
+/// Where the first of two processes is struck: in each image of its operation, at each instruction if
+/// that is asked for.
+fn first_points(course: &Course) -> Vec<usize> {
+    if is_deep() { course.every(REPEATS) } else { course.images() }
+}
+
+/// Where the second one is.
+fn second_points(course: &Course) -> Vec<usize> {
+    if is_deep() { course.every(REPEATS) } else { course.images_and_calls() }
+}
+
 /// Kills at the given points of a course.
 fn kill_at<T: Sync>(
     stage: &mut Stage<'_, T>,

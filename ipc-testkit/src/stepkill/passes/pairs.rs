@@ -1,5 +1,5 @@
 //! Two victims: the first is killed in each image of its operation, the second in each image of its own operation on
-//! what the first has left.
+//! what the first has left. With `IPC_STEPKILL=deep` each is killed at every instruction instead.
 
 use std::io;
 
@@ -9,13 +9,13 @@ pub(crate) const NAME: &str = "pairs of images";
 
 pub(crate) fn run<T: Sync>(stage: &mut Stage<'_, T>) -> io::Result<()> {
     let Some(first) = stage.survey(Plan::Plain)? else { return Ok(()) };
-    let images = first.images();
+    let points = super::first_points(&first);
     stage.set_lead(first);
-    for image in images {
-        let plan = Plan::After { first: image };
+    for point in points {
+        let plan = Plan::After { first: point };
         let Some(second) = stage.survey(plan)? else { continue };
         stage.report.instructions = stage.report.instructions.max(second.len());
-        super::kill_at(stage, plan, &second, &second.images_and_calls())?;
+        super::kill_at(stage, plan, &second, &super::second_points(&second))?;
         super::kill_asleep(stage, plan, &second)?;
     }
     Ok(())
