@@ -55,7 +55,7 @@ struct Open {
     /// What a handle has taken is gone: no two handles share a descriptor.
     fds: Vec<Option<OwnedFd>>,
     /// Why a handle failed. Not every format keeps the words of an error.
-    failure: Option<Errno>,
+    failure: Option<ParcelError>,
 }
 
 /// A value that can travel: its bytes, and the descriptors of the handles in it.
@@ -82,15 +82,15 @@ impl Parcel {
     ///
     /// # Errors
     ///
-    /// [`ParcelError::Pack`] if the value cannot be serialised, [`ParcelError::Handle`] if a handle in
-    /// it cannot be copied: `EMFILE`.
+    /// [`ParcelError::Pack`] if the value cannot be serialised, [`ParcelError::Copy`] if a handle in it
+    /// cannot be copied: `EMFILE`.
     pub fn pack<T: Serialize + ?Sized>(value: &T) -> Result<Self, ParcelError> {
         let scope = Scope::enter(true, Vec::new());
         let packed = postcard::to_allocvec(value);
         let Open { fds, failure, .. } = scope.leave();
         match (packed, failure) {
             (Ok(bytes), None) => Ok(Self { bytes, fds: fds.into_iter().flatten().collect() }),
-            (_, Some(errno)) => Err(ParcelError::Handle(errno)),
+            (_, Some(failure)) => Err(failure),
             (Err(error), None) => Err(ParcelError::Pack(error.to_string())),
         }
     }
@@ -100,14 +100,14 @@ impl Parcel {
     /// # Errors
     ///
     /// [`ParcelError::Unpack`] if the bytes are not such a value, or more than one;
-    /// [`ParcelError::Handle`] if a descriptor is missing or is not what a handle needs. All
-    /// descriptors are closed then.
+    /// [`ParcelError::Missing`] if they name a descriptor that did not come, or name one twice;
+    /// [`ParcelError::Refused`] if one is not what a handle needs. All descriptors are closed then.
     pub fn unpack<T: DeserializeOwned>(self) -> Result<T, ParcelError> {
         let scope = Scope::enter(false, self.fds.into_iter().map(Some).collect());
         let unpacked = postcard::take_from_bytes(&self.bytes);
         match (unpacked, scope.leave().failure) {
             (Ok((value, [])), None) => Ok(value),
-            (_, Some(errno)) => Err(ParcelError::Handle(errno)),
+            (_, Some(failure)) => Err(failure),
             (Ok((_, rest)), None) => {
                 Err(ParcelError::Unpack(format!("{} bytes are left", rest.len())))
             }
@@ -148,7 +148,7 @@ impl Drop for Scope {
 /// # Errors
 ///
 /// Outside of [`Parcel::pack`]; and if the descriptor cannot be copied, which `pack` reports as
-/// [`ParcelError::Handle`].
+/// [`ParcelError::Copy`].
 ///
 /// # Examples
 ///
@@ -167,7 +167,7 @@ impl Drop for Scope {
 ///
 /// impl<'de> Deserialize<'de> for LogFile {
 ///     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-///         parcel::deserialize(deserializer, |fd| Ok(Self(fd)))
+///         parcel::deserialize(deserializer, |fd| Ok::<_, ipc_core::Errno>(Self(fd)))
 ///     }
 /// }
 ///
@@ -184,7 +184,7 @@ pub fn serialize<S: Serializer>(fd: impl AsFd, serializer: S) -> Result<S::Ok, S
         match fcntl_dupfd_cloexec(fd, 3) {
             Ok(copy) => open.fds.push(Some(copy)),
             Err(errno) => {
-                open.failure = Some(errno);
+                open.failure = Some(ParcelError::Copy(errno));
                 return Err(S::Error::custom(errno));
             }
         }
@@ -199,30 +199,35 @@ pub fn serialize<S: Serializer>(fd: impl AsFd, serializer: S) -> Result<S::Ok, S
 /// # Errors
 ///
 /// Outside of [`Parcel::unpack`]; and if there is no such descriptor, or `make` refuses it, which
-/// `unpack` reports as [`ParcelError::Handle`].
+/// `unpack` reports as [`ParcelError::Missing`] and [`ParcelError::Refused`].
 ///
 /// # Examples
 ///
 /// See [`serialize`].
-pub fn deserialize<'de, D: Deserializer<'de>, T>(
+pub fn deserialize<'de, D, T, E>(
     deserializer: D,
-    make: impl FnOnce(OwnedFd) -> Result<T>,
-) -> Result<T, D::Error> {
+    make: impl FnOnce(OwnedFd) -> Result<T, E>,
+) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    E: fmt::Display,
+{
     let place = u32::deserialize(deserializer)? as usize;
     let fd = OPEN.with_borrow_mut(|open| {
         let Some(open) = open.as_mut().filter(|open| !open.packing) else {
             return Err(D::Error::custom("a handle travels in a parcel only"));
         };
-        Ok(open.fds.get_mut(place).and_then(Option::take).ok_or(Errno::BADF))
+        Ok(open.fds.get_mut(place).and_then(Option::take))
     })?;
-    // `make` may itself unpack something.
-    fd.and_then(make).map_err(|errno| {
-        OPEN.with_borrow_mut(|open| {
-            if let Some(open) = open {
-                open.failure = Some(errno);
-            }
-        });
-        D::Error::custom(errno)
+    // `make` may itself unpack something, so nothing is borrowed while it runs.
+    let made = match fd {
+        Some(fd) => make(fd).map_err(|error| ParcelError::Refused(error.to_string())),
+        None => Err(ParcelError::Missing),
+    };
+    made.map_err(|failure| {
+        let error = D::Error::custom(&failure);
+        OPEN.with_borrow_mut(|open| open.as_mut().map(|open| open.failure = Some(failure)));
+        error
     })
 }
 
@@ -273,7 +278,7 @@ impl Serialize for Handle {
 
 impl<'de> Deserialize<'de> for Handle {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserialize(deserializer, |fd| Ok(Self(fd)))
+        deserialize(deserializer, |fd| Ok::<_, Errno>(Self(fd)))
     }
 }
 
@@ -295,8 +300,12 @@ pub enum ParcelError {
     Pack(String),
     /// The bytes are not such a value.
     Unpack(String),
-    /// A handle's descriptor could not be copied, or is not one that the handle could be made of.
-    Handle(Errno),
+    /// A handle's descriptor could not be copied.
+    Copy(Errno),
+    /// The bytes name a descriptor that did not come, or name one twice.
+    Missing,
+    /// A descriptor is not what the handle needs: what the handle says.
+    Refused(String),
 }
 
 impl fmt::Display for ParcelError {
@@ -304,7 +313,9 @@ impl fmt::Display for ParcelError {
         match self {
             Self::Pack(why) => write!(f, "the value cannot be packed: {why}"),
             Self::Unpack(why) => write!(f, "the value cannot be unpacked: {why}"),
-            Self::Handle(errno) => write!(f, "a handle cannot travel: {errno}"),
+            Self::Copy(errno) => write!(f, "a handle cannot be copied: {errno}"),
+            Self::Missing => f.write_str("a handle's descriptor did not come"),
+            Self::Refused(why) => write!(f, "a descriptor is not what its handle needs: {why}"),
         }
     }
 }

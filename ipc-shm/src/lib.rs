@@ -93,6 +93,8 @@ mod raw_value;
 #[cfg(not(loom))]
 mod region;
 pub mod ring;
+#[cfg(all(feature = "serde", not(loom)))]
+mod travel;
 
 pub use ipc_core::{Padded, Shareable};
 #[cfg(not(loom))]

@@ -227,6 +227,20 @@ impl<T> Place<T> {
         self.index
     }
 
+    /// The form that travels.
+    #[cfg(feature = "serde")]
+    pub(crate) fn to_numbers(self) -> [u64; 3] {
+        [self.index, self.offset, self.count].map(|number| number as u64)
+    }
+
+    /// Any three numbers are a place: what they say is compared with the region's directory.
+    #[cfg(feature = "serde")]
+    pub(crate) fn from_numbers(numbers: [u64; 3]) -> Self {
+        let [index, offset, count] =
+            numbers.map(|number| usize::try_from(number).unwrap_or(usize::MAX));
+        Self { index, offset, count, of: PhantomData }
+    }
+
     /// Bytes from the start of the payload.
     #[must_use]
     pub fn offset(&self) -> usize {

@@ -303,8 +303,8 @@ impl<T: Pod + Send> fmt::Debug for Ring<'_, T> {
 #[cfg(not(loom))]
 #[derive(Debug)]
 pub struct RingPlace<T> {
-    roles: Place<Roles>,
-    slots: Place<Slot<T>>,
+    pub(crate) roles: Place<Roles>,
+    pub(crate) slots: Place<Slot<T>>,
 }
 
 #[cfg(not(loom))]

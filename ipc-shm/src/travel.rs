@@ -1,0 +1,64 @@
+//! Regions, places and rings as values that travel in a [parcel](ipc_core::parcel).
+//!
+//! A region travels as its descriptor. A place is three numbers, which its region compares with its own
+//! directory at each use, so that a wrong one is an error.
+
+use bytemuck::Pod;
+use ipc_core::parcel;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::ring::spsc::{Ring, RingPlace};
+use crate::{Place, Region};
+
+impl Serialize for Region {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        parcel::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Region {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parcel::deserialize(deserializer, Self::from_fd)
+    }
+}
+
+impl<T> Serialize for Place<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_numbers().serialize(serializer)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Place<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Deserialize::deserialize(deserializer).map(Self::from_numbers)
+    }
+}
+
+impl<T> Serialize for RingPlace<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.roles, self.slots).serialize(serializer)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for RingPlace<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Deserialize::deserialize(deserializer).map(|(roles, slots)| Self { roles, slots })
+    }
+}
+
+/// A ring with a region of its own; where it arrives, that process attaches as producer or consumer.
+impl<T: Pod + Send> Serialize for Ring<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.as_fd() {
+            Some(fd) => parcel::serialize(fd, serializer),
+            None => Err(S::Error::custom("a ring inside something else travels with that")),
+        }
+    }
+}
+
+impl<'de, T: Pod + Send> Deserialize<'de> for Ring<'static, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parcel::deserialize(deserializer, Self::from_fd)
+    }
+}

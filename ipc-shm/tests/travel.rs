@@ -1,0 +1,163 @@
+//! Regions, places, locks and rings in other processes: as arguments under every start method, and over
+//! a connection to a process that runs already.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+
+use ipc_core::connection::pair;
+use ipc_core::parcel::{Handle, Parcel, ParcelError};
+use ipc_core::process::{Context, ExitStatus, Process, StartMethod, fork_fn};
+use ipc_shm::ring::spsc::{Ring, RingPlace};
+use ipc_shm::{Atomic, Place, PlaceError, Plan, Region};
+use ipc_sync::{LockError, Mutex};
+use ipc_testkit::cases::{self, doing};
+use serde::{Deserialize, Serialize};
+
+fn main() -> ExitCode {
+    cases::run(&[
+        ("arguments_under_every_method", arguments),
+        ("to_a_process_that_runs", to_a_process_that_runs),
+        ("lock_of_a_dead_process_elsewhere", lock_of_the_dead),
+        ("what_is_no_region_is_refused", refused),
+        ("places_of_another_plan_are_errors", other_places),
+    ])
+}
+
+const METHODS: [StartMethod; 4] =
+    [StartMethod::Auto, StartMethod::Fork, StartMethod::Spawn, StartMethod::ForkServer];
+
+#[derive(Serialize, Deserialize)]
+struct Work {
+    region: Region,
+    counter: Place<Atomic<AtomicU64>>,
+    lock: Place<Mutex<u64>>,
+    line: RingPlace<u64>,
+    ring: Ring<'static, [u32; 3]>,
+}
+
+impl Work {
+    fn new() -> Self {
+        let mut plan = Plan::new();
+        let counter = plan.one().expect("a place");
+        let lock = plan.one().expect("a place");
+        let line = RingPlace::plan(&mut plan, 8).expect("a ring");
+        let region = Region::planned(&plan).expect("a region");
+        Self { region, counter, lock, line, ring: Ring::create(4).expect("a ring") }
+    }
+
+    /// What the other process does.
+    fn run(self) {
+        self.region.get(self.counter).expect("here").fetch_add(1, Ordering::Relaxed);
+        *self.region.get(self.lock).expect("here").lock().expect("nobody died") += 10;
+        let line = Ring::in_region(&self.region, self.line).expect("here");
+        line.producer().expect("a free end").push(7).expect("room");
+        let mut consumer = self.ring.consumer().expect("a free end");
+        assert_eq!(consumer.pop(), Ok([1, 2, 3]));
+    }
+
+    /// What it left.
+    fn check(&self) {
+        assert_eq!(self.region.get(self.counter).expect("here").load(Ordering::Relaxed), 1);
+        assert_eq!(*self.region.get(self.lock).expect("here").lock().expect("nobody died"), 10);
+        let line = Ring::in_region(&self.region, self.line).expect("here");
+        assert_eq!(line.consumer().expect("a free end").pop(), Ok(7));
+    }
+
+    /// A second handle to the same memory, as if it had come from elsewhere.
+    fn copy(&self) -> Self {
+        Parcel::pack(self).and_then(Parcel::unpack).expect("it travels")
+    }
+}
+
+fn is_good(status: ExitStatus) -> bool {
+    matches!(status, ExitStatus::Exited(0) | ExitStatus::Unknown)
+}
+
+fn arguments() {
+    for method in METHODS {
+        doing("passing a region");
+        let work = Work::new();
+        work.ring.producer().expect("a free end").push([1, 2, 3]).expect("room");
+        let context = Context::new(method);
+        let mut child = Process::new(Work::run, work.copy()).start_in(&context).expect("start");
+        assert!(is_good(child.wait().expect("wait")));
+        work.check();
+    }
+}
+
+fn to_a_process_that_runs() {
+    let (mut ours, mut theirs) = pair().expect("pair");
+    let child = fork_fn(|| {
+        let work: Work = theirs.recv_value().expect("recv");
+        work.run();
+        0
+    });
+    let work = Work::new();
+    work.ring.producer().expect("a free end").push([1, 2, 3]).expect("room");
+    ours.send_value(&work).expect("send");
+    assert!(is_good(child.expect("fork").wait().expect("wait")));
+    work.check();
+}
+
+/// Each process has the lock at another address; its death is noticed all the same.
+fn lock_of_the_dead() {
+    fn hold((region, lock): (Region, Place<Mutex<u64>>)) {
+        let mut guard = region.get(lock).expect("here").lock().expect("nobody died");
+        *guard = 1;
+        std::process::abort();
+    }
+    let mut plan = Plan::new();
+    let lock = plan.one::<Mutex<u64>>().expect("a place");
+    for method in METHODS {
+        let region = Region::planned(&plan).expect("a region");
+        let copy: Region = Parcel::pack(&region).and_then(Parcel::unpack).expect("it travels");
+        let context = Context::new(method);
+        let mut child = Process::new(hold, (copy, lock)).start_in(&context).expect("start");
+        let mutex = region.get(lock).expect("here");
+        child.wait().expect("wait");
+        let found = mutex.lock();
+        let Err(LockError::Recovered(guard)) = found else { panic!("{found:?}") };
+        assert_eq!(*guard.mark_consistent(), 1);
+    }
+}
+
+fn refused() {
+    let file = OwnedFd::from(std::fs::File::open("/dev/null").expect("open"));
+    let parcel = Parcel::pack(&Handle::from(file)).expect("it travels");
+    let refused = parcel.unpack::<Region>().map(drop).expect_err("no region");
+    assert!(matches!(refused, ParcelError::Refused(_)), "{refused}");
+    // A ring of another type.
+    let parcel = Parcel::pack(&Ring::<u64>::create(1).expect("a ring")).expect("it travels");
+    let refused = parcel.unpack::<Ring<'_, [u64; 2]>>().map(drop).expect_err("another type");
+    assert!(matches!(refused, ParcelError::Refused(_)), "{refused}");
+    // A ring in the middle of something.
+    let ring = Ring::<u64>::boxed(1).expect("a ring");
+    assert!(matches!(Parcel::pack(&ring), Err(ParcelError::Pack(_))));
+}
+
+/// Whatever numbers come as a place, no reference goes beyond the region.
+fn other_places() {
+    let mut plan = Plan::new();
+    let right = plan.array::<Atomic<AtomicU64>>(10).expect("a place");
+    let region = Region::planned(&plan).expect("a region");
+    assert_eq!(region.slice(right).expect("here").len(), 10);
+    let edges = [0, 1, 9, 10, 11, 4096, u64::MAX / 8, u64::MAX - 7, u64::MAX];
+    let mut good = 0;
+    for index in edges {
+        for offset in edges {
+            for count in edges {
+                let bytes = postcard::to_allocvec(&[index, offset, count]).expect("numbers");
+                let place = Parcel { bytes, fds: Vec::new() }.unpack().expect("any numbers");
+                match region.slice::<Atomic<AtomicU64>>(place) {
+                    Ok(all) => {
+                        assert_eq!(all.len(), 10);
+                        good += 1;
+                    }
+                    Err(error) => assert_eq!(error, PlaceError::NotHere),
+                }
+            }
+        }
+    }
+    assert_eq!(good, 1);
+}
