@@ -16,11 +16,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::{LazyLock, mpsc};
 use std::time::Instant;
 
+use ipc_testkit::example::Example;
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -30,21 +31,8 @@ use tree::Dir;
 /// What no run takes, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(100);
 
-/// The example, built from the present source: `cargo test --test wordcount` alone does not build it.
-static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-    // This program is `TARGET/PROFILE/deps/NAME`.
-    let this = std::env::current_exe().unwrap();
-    let [profile, target] = [2, 3].map(|up| this.ancestors().nth(up).unwrap());
-    let name = profile.file_name().unwrap().to_str().unwrap();
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
-        .args(["build", "--quiet", "--workspace", "--example", "wordcount"])
-        .args(["--profile", if name == "debug" { "dev" } else { name }, "--target-dir"])
-        .arg(target)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status();
-    assert!(status.unwrap().success(), "the example does not build");
-    profile.join("examples/wordcount")
-});
+static PROGRAM: LazyLock<Example> =
+    LazyLock::new(|| Example::build(env!("CARGO_MANIFEST_DIR"), "wordcount"));
 
 /// The example with `arguments`.
 fn wordcount(arguments: &[&str]) -> Command {
@@ -53,7 +41,7 @@ fn wordcount(arguments: &[&str]) -> Command {
         // Whoever is not root need not give it up.
         let _ = remove_capability_from_bounding_set(capability);
     }
-    let mut command = Command::new(&*PROGRAM);
+    let mut command = Command::new(&PROGRAM.path);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
