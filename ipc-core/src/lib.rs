@@ -8,7 +8,7 @@
 //! | [`futex`] | sleep until a word changes, on several words at once |
 //! | [`clock`] | until when? |
 //! | [`baton`] | who wakes the waiters of a thread that is killed? |
-//! | [`process`] | `fork` with the child's pidfd in hand, exact exit statuses |
+//! | [`process`] | children by `fork`, by executing a program, by calling a function; pidfds, exact exit statuses |
 //! | [`fdpass`] | file descriptors over a socket, whole or not at all |
 //! | [`connection`] | messages between processes |
 //! | [`parcel`] | values that travel with the handles inside them |

@@ -183,7 +183,7 @@ mod tests {
             longer[4] = 1;
             assert_eq!(Request::decode(&longer), None, "a body where none belongs");
         }
-        for kind in [0_u32, 5, 0x0200_0000, u32::MAX] {
+        for kind in [0_u32, 6, 0x0200_0000, u32::MAX] {
             let mut other = whole.clone();
             other[..4].copy_from_slice(&kind.to_le_bytes());
             assert_eq!(Request::decode(&other), None, "{kind}");
