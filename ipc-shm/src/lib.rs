@@ -93,6 +93,8 @@ mod raw_value;
 #[cfg(not(loom))]
 mod region;
 pub mod ring;
+#[cfg(not(loom))]
+mod stop;
 #[cfg(all(feature = "serde", not(loom)))]
 mod travel;
 
@@ -103,4 +105,5 @@ pub use {
     plan::{Kind, Place, Plan, PlanError},
     raw_value::RawValue,
     region::{AttachError, CreateError, Fill, PlaceError, Region, Step},
+    stop::{StopError, StopToken},
 };

@@ -4,12 +4,14 @@
 //! directory at each use, so that a wrong one is an error.
 
 use bytemuck::Pod;
-use ipc_core::parcel;
+use ipc_core::parcel::{self, Handle};
+use rustix::fd::{AsFd, BorrowedFd};
+use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ring::spsc::{Ring, RingPlace};
-use crate::{Place, Region};
+use crate::{Place, Region, StopToken};
 
 impl Serialize for Region {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -44,6 +46,28 @@ impl<T> Serialize for RingPlace<T> {
 impl<'de, T> Deserialize<'de> for RingPlace<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Deserialize::deserialize(deserializer).map(|(roles, slots)| Self { roles, slots })
+    }
+}
+
+impl Serialize for StopToken {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.memory(), Event(self.as_fd())).serialize(serializer)
+    }
+}
+
+/// The event of a token, on its way out.
+struct Event<'a>(BorrowedFd<'a>);
+
+impl Serialize for Event<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        parcel::serialize(self.0, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for StopToken {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (memory, event) = <(Handle, Handle)>::deserialize(deserializer)?;
+        Self::from_fds([memory.into(), event.into()]).map_err(D::Error::custom)
     }
 }
 
