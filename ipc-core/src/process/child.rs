@@ -295,6 +295,12 @@ impl Child {
     /// ```
     pub fn detach(self) {}
 
+    /// Waits until the child has ended or `deadline`, and leaves it to be reaped.
+    #[cfg(feature = "std")]
+    pub(super) fn wait_unreaped(&self, deadline: Deadline) -> Result<bool> {
+        self.poll(PollFlags::IN, deadline)
+    }
+
     /// Reaps the child if it has ended.
     fn reap(&self) -> Result<Option<ExitStatus>> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;

@@ -21,6 +21,8 @@ mod exit_status;
 mod fork;
 #[cfg(feature = "std")]
 mod fork_fn;
+#[cfg(feature = "std")]
+mod group;
 mod pidfd_info;
 #[cfg(feature = "std")]
 mod raw;

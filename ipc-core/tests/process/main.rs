@@ -29,6 +29,8 @@ fn main() -> std::process::ExitCode {
         ("tracer_holding_the_child_does_not_spin_us", waiting::held_by_a_tracer),
         ("pidfd_is_pollable", waiting::pidfd_is_pollable),
         ("terminate_graceful_tries_both_signals", waiting::terminate_graceful),
+        ("terminate_graceful_of_a_group", waiting::terminate_group),
+        ("terminate_graceful_of_a_group_by_number", waiting::terminate_group_by_number),
         ("k20_signal_never_reaches_a_recycled_pid", forking::k20_recycled_pid_is_not_signalled),
         ("drop_reaps_the_dead", forking::drop_reaps_the_dead),
         ("drop_leaves_the_living", forking::drop_leaves_the_living),

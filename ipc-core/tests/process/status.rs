@@ -219,7 +219,7 @@ pub(crate) fn answer_is_kept() {
     }
 }
 
-fn if_kept(status: ExitStatus) -> ExitStatus {
+pub(crate) fn if_kept(status: ExitStatus) -> ExitStatus {
     if kernel_keeps_status() { status } else { ExitStatus::Unknown }
 }
 

@@ -2,16 +2,21 @@
 
 use core::sync::atomic::Ordering::SeqCst;
 use core::time::Duration;
+use std::os::fd::AsFd;
 use std::time::Instant;
 
+use ipc_core::Errno;
 use ipc_core::clock::Deadline;
-use ipc_core::process::{ExitStatus, Signal, fork_fn};
+use ipc_core::process::{Child, ExitStatus, Signal, Spawn, fork_fn};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{WaitOptions, wait};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::tools::{pause_for_ever, ptrace_seize, raw_waitpid};
+use crate::status::if_kept;
+use crate::tools::{ignore_sigchld, pause_for_ever, ptrace_seize, raw_waitpid};
+use ipc_testkit::cases::seccomp::{When, answer};
 use ipc_testkit::cases::signals::{interrupt_every, on_signal};
-use ipc_testkit::cases::{doing, shared, skip};
+use ipc_testkit::cases::{doing, no_children, shared, skip};
 
 pub(crate) fn zero_short_long() {
     let mut child = fork_fn(|| pause_for_ever()).expect("fork");
@@ -156,4 +161,95 @@ pub(crate) fn terminate_graceful() {
 
 fn cpu_time() -> Duration {
     clock_gettime(ClockId::ProcessCPUTime).try_into().expect("a positive span")
+}
+
+/// A shell with two children, all in its own group; `ready` says that they are there.
+fn shell(script: &str) -> Child {
+    let (ready, said) = rustix::pipe::pipe().expect("pipe");
+    let script = format!("{script}\necho ready\nwait; wait; wait");
+    let mut spawn = Spawn::new("sh");
+    let child = spawn.args(["-c", &script]).new_process_group().stdout(said.as_fd()).spawn();
+    drop(spawn);
+    drop(said);
+    assert_eq!(rustix::io::read(&ready, &mut [0; 100]), Ok(6));
+    child.expect("a shell")
+}
+
+pub(crate) fn terminate_group() {
+    // Orphans come to this process, and the kernel reaps them.
+    ignore_sigchld();
+    terminate_groups(if_kept);
+}
+
+/// As on a kernel before 6.9: the flag is unknown. The members are reaped when all is over.
+pub(crate) fn terminate_group_by_number() {
+    let invalid = libc::SECCOMP_RET_ERRNO | libc::EINVAL as u32;
+    answer(libc::SYS_pidfd_send_signal, &When::NotEqual(3, 0), invalid);
+    terminate_groups(|status| status);
+    while !no_children() {
+        wait(WaitOptions::empty()).expect("a member that ends");
+    }
+}
+
+fn terminate_groups(seen: fn(ExitStatus) -> ExitStatus) {
+    let by = |signal| Ok(seen(ExitStatus::Signaled { signal, core_dumped: false }));
+    let (term, kill) = (by(libc::SIGTERM), by(libc::SIGKILL));
+    let long = Duration::from_secs(20);
+    let ended = |child: &Child, members| {
+        doing("waiting for the last members");
+        while alive(child) > members {
+            std::thread::yield_now();
+        }
+    };
+
+    doing("terminating an obedient group");
+    let began = Instant::now();
+    let mut obedient = shell("sleep 1000 & sleep 1000 &");
+    assert_eq!(alive(&obedient), 3);
+    assert_eq!(obedient.terminate_group_graceful(long), term);
+    assert!(began.elapsed() < long, "nobody needed the time");
+    ended(&obedient, 0);
+
+    doing("terminating a group whose leader goes and whose members stay");
+    let mut loose = shell("(trap '' TERM; sleep 1000) & sleep 1000 &");
+    assert_eq!(loose.terminate_group_graceful(Duration::from_millis(100)), term);
+    ended(&loose, 0);
+
+    doing("terminating a group whose leader stays and whose members go");
+    let began = Instant::now();
+    let mut stubborn = shell("sleep 1000 & trap '' TERM; sleep 1000 &");
+    assert_eq!(stubborn.terminate_group_graceful(Duration::from_millis(50)), kill);
+    assert!(began.elapsed() >= Duration::from_millis(50), "grace was not given");
+    ended(&stubborn, 0);
+
+    doing("terminating a group that is stopped");
+    let mut stopped = shell("sleep 1000 &");
+    stopped.signal_group(Signal::STOP).expect("stop");
+    let ending = stopped.terminate_group_graceful(Duration::from_millis(20));
+    // The kernel may deliver the first signal when the second one wakes it.
+    assert!(ending == term || ending == kill, "{ending:?}");
+    ended(&stopped, 0);
+
+    doing("terminating a child that leads no group");
+    let mut alone = Spawn::new("sleep").arg("1000").spawn().expect("spawn");
+    assert_eq!(alone.signal_group(Signal::TERM), Err(Errno::SRCH));
+    assert_eq!(alone.terminate_group_graceful(long), term);
+    assert_eq!(alone.signal_group(Signal::TERM), Err(Errno::SRCH));
+}
+
+/// How many processes of the group that the child leads run, the dead not counted.
+fn alive(leader: &Child) -> usize {
+    let group = leader.id().as_raw_nonzero().get().to_string();
+    let all = std::fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);
+    let runs = |stat: String| {
+        // The name may contain anything; state, parent and group follow it.
+        let (_, rest) = stat.rsplit_once(')')?;
+        let mut fields = rest.split_whitespace();
+        Some(fields.next()? != "Z" && fields.nth(1)? == group)
+    };
+    all.filter(|entry| {
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok();
+        stat.and_then(runs).unwrap_or(false)
+    })
+    .count()
 }
