@@ -52,6 +52,8 @@ pub mod primitive;
 pub mod process;
 mod shareable;
 
+/// Whose `Pod` is [`Shareable`].
+pub use bytemuck;
 pub use padded::Padded;
 pub use rustix::io::Errno;
 pub use shareable::Shareable;

@@ -14,27 +14,99 @@
 //!
 //! ```
 //! use ipc_core::process::fork_fn;
-//! use ipc_shm::ring::{PopError, spsc::Ring};
+//! use ipc_shm::ring::{PopError, PushError, spsc::Ring};
 //!
-//! let ring = Ring::<[u64; 7]>::create(1024)?;
-//! let mut child = fork_fn(|| {
-//!     let mut producer = ring.producer().expect("nobody else has this end");
-//!     for number in 0..10 {
-//!         while producer.push([number; 7]).is_err() {}
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let ring = Ring::<[u64; 7]>::create(1024)?; // 56 bytes and a sequence: one cache line per message
+//!     let mut child = fork_fn(|| {
+//!         let mut producer = ring.producer().expect("nobody else has this end");
+//!         for number in 0..10 {
+//!             let mut message = [number; 7];
+//!             loop {
+//!                 message = match producer.push(message) {
+//!                     Ok(()) => break,
+//!                     Err(PushError::Full(back)) => back,         // The consumer is slower: again.
+//!                     Err(PushError::Disconnected(_)) => return 1, // It is gone: nobody makes room.
+//!                     Err(PushError::Corrupt(_)) => return 2,
+//!                 };
+//!                 std::hint::spin_loop();
+//!             }
+//!         }
+//!         0
+//!     })?;
+//!     let mut consumer = ring.consumer()?;
+//!     let mut sum = 0;
+//!     loop {
+//!         match consumer.pop() {
+//!             Ok(message) => sum += message[0],
+//!             Err(PopError::Empty) => std::hint::spin_loop(),
+//!             Err(PopError::Disconnected) => break, // The child has closed its end, or died.
+//!             Err(error) => return Err(error.into()),
+//!         }
 //!     }
-//!     0
-//! })?;
-//! let mut consumer = ring.consumer()?;
-//! let mut sum = 0;
-//! loop {
-//!     match consumer.pop() {
-//!         Ok(message) => sum += message[0],
-//!         Err(PopError::Empty) => core::hint::spin_loop(),
-//!         Err(error) => break assert_eq!(error, PopError::Disconnected),
-//!     }
+//!     assert_eq!((sum, child.wait()?.success()), (45, true));
+//!     Ok(())
 //! }
-//! assert_eq!((sum, child.wait()?.success()), (45, true));
+//! ```
+//!
+//! A ring never waits: `push` and `pop` answer at once, and both sides poll. There is no call that sleeps until a
+//! message comes; where that is wanted, a [`connection`](ipc_core::connection) does it.
+//!
+//! # Your own types
+//!
+//! Rings, [`RawValue`] and locks carry plain data, [`bytemuck::Pod`]: every pattern of bytes is a value, because a peer may
+//! die in the middle of a store, or be of another build. A struct is that by bytemuck's derives (its feature `derive`):
+//!
+//! ```
+//! use bytemuck::{Pod, Zeroable};
+//! use ipc_shm::ring::spsc::Ring;
+//!
+//! #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+//! #[repr(C)]
+//! struct Trade {
+//!     price: f64,
+//!     amount: u32,
+//!     is_buy: u8,      // A `bool` has two values, and a byte 256: send a `u8`, and ask whether it is 0.
+//!     unused: [u8; 3], // What would be padding is named: the derive refuses a type with padding.
+//! }
+//!
+//! let ring = Ring::<Trade>::create(64)?;
+//! let (mut producer, mut consumer) = (ring.producer()?, ring.consumer()?);
+//! let trade = Trade { price: 1.5, amount: 3, is_buy: 1, unused: [0; 3] };
+//! producer.push(trade)?;
+//! assert_eq!(consumer.pop()?, trade);
 //! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
+//!
+//! # Handing it on
+//!
+//! A forked child has everything already. To any other process regions, places, rings and
+//! [`StopToken`]s travel in a [parcel](ipc_core::parcel): in the argument of a
+//! [`Process`](ipc_core::process::Process), or in a message of a connection (feature `serde`, on by default). The process
+//! that gets a ring takes one end of it. A [`File`](std::fs::File) is no serde value: it travels as a
+//! [`Handle`](ipc_core::parcel::Handle).
+//!
+//! ```
+//! # #[cfg(feature = "serde")]
+//! # fn main() -> Result<(), Box<dyn core::error::Error>> {
+//! use ipc_core::process::Process;
+//! use ipc_shm::ring::spsc::Ring;
+//!
+//! fn produce(ring: Ring<'static, u64>) -> i32 {
+//!     let mut producer = ring.producer().expect("nobody else has this end");
+//!     i32::from(producer.push(42).is_err())
+//! }
+//!
+//! let ring = Ring::<u64>::create(64)?;
+//! let mut consumer = ring.consumer()?;
+//! let fd = ring.as_fd().expect("it has a region of its own").try_clone_to_owned()?;
+//! let mut child = Process::new(produce, Ring::from_fd(fd)?).start()?;
+//! child.wait()?;
+//! assert_eq!(consumer.pop()?, 42);
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "serde"))]
+//! # fn main() {}
 //! ```
 //!
 //! # Building on it
@@ -98,7 +170,11 @@ mod stop;
 #[cfg(all(feature = "serde", not(loom)))]
 mod travel;
 
-pub use ipc_core::{Padded, Shareable};
+pub use ipc_core::{
+    Errno, Padded, Shareable,
+    clock::Deadline,
+    identity::{NoIdentity, ProcessId},
+};
 #[cfg(not(loom))]
 pub use {
     atomic::{Atomic, AtomicInteger},
@@ -107,3 +183,5 @@ pub use {
     region::{AttachError, CreateError, Fill, PlaceError, Region, Step},
     stop::{StopError, StopToken},
 };
+/// The crates whose types and traits stand in the signatures of this one.
+pub use {bytemuck, ipc_sync};

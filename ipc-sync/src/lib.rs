@@ -2,26 +2,75 @@
 //!
 //! A lock here is a few words in memory that processes share: no table, no attach call, no name,
 //! and zeroed memory is a free lock. It works in a region of `ipc-shm`, in any other `MAP_SHARED`
-//! mapping, in a `static`, and in a `#![no_std]` program.
+//! mapping, between the threads of one process in a `static`, and in a `#![no_std]` program.
 //!
 //! | type | size | when a process dies |
 //! |---|---|---|
 //! | [`Mutex`] | 16 bytes and the value | the next owner is told, once; waiters go on |
 //!
+//! # A lock between processes
+//!
+//! A lock does what it can do only in memory that processes share. A `static` is not that: after a fork each process has
+//! a copy of its own, so a lock there is one between threads. A region of `ipc-shm` is:
+//!
 //! ```
+//! use ipc_core::process::fork_fn;
+//! use ipc_shm::{Plan, Region};
 //! use ipc_sync::{LockError, Mutex};
 //!
-//! static TOTAL: Mutex<u64> = Mutex::new(0);
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // Both sides of a region go by one plan. After the fork the child has the region too.
+//!     let mut plan = Plan::new();
+//!     let total = plan.one::<Mutex<u64>>()?;
+//!     let region = Region::planned_with(&plan, |fill| fill.mutexes(total, |_| 7))?;
+//!     let total = region.get(total)?;
 //!
-//! let mut total = match TOTAL.lock() {
-//!     Ok(total) => total,
-//!     Err(LockError::Recovered(mut total)) => {
-//!         *total = 0; // The last holder was killed in the middle: put it right.
-//!         total.mark_consistent()
+//!     let mut child = fork_fn(|| {
+//!         let _held = total.lock().expect("nobody else wants it yet");
+//!         loop {
+//!             std::thread::park(); // In the middle of a change ..
+//!         }
+//!     })?;
+//!     while total.owner().is_none() {
+//!         std::thread::yield_now();
 //!     }
-//!     Err(error) => panic!("{error}"),
-//! };
-//! *total += 1;
+//!     child.kill()?; // .. SIGKILL.
+//!
+//!     match total.lock() {
+//!         Err(LockError::Recovered(mut value)) => {
+//!             *value = 0; // The holder was killed: put the value right.
+//!             *value.mark_consistent() += 1;
+//!         }
+//!         Ok(_) => unreachable!("the child was killed with the lock"),
+//!         Err(error) => panic!("{error}"),
+//!     }
+//!     assert_eq!(*total.lock().unwrap(), 1);
+//!     child.wait()?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Your own types
+//!
+//! What a lock guards is [`Shareable`]: plain data, of which every pattern of bytes is a value, because its last owner may
+//! have been killed in the middle of a store. A struct of yours is that by bytemuck's derives (its feature `derive`):
+//!
+//! ```
+//! use bytemuck::{Pod, Zeroable};
+//! use ipc_sync::Mutex;
+//!
+//! #[derive(Clone, Copy, Pod, Zeroable)]
+//! #[repr(C)]
+//! struct Account {
+//!     balance: i64,
+//!     owner: u32,
+//!     is_open: u8,    // A `bool` has two values, and a byte 256: keep a `u8`, and ask whether it is 0.
+//!     unused: [u8; 3], // What would be padding is named: the derive refuses a type with padding.
+//! }
+//!
+//! let account = Mutex::new(Account { balance: 7, owner: 1, is_open: 1, unused: [0; 3] });
+//! account.lock().unwrap().balance += 1;
+//! assert_eq!(account.into_inner().balance, 8);
 //! ```
 //!
 //! # What the locks have in common
@@ -45,7 +94,11 @@ extern crate std;
 mod mutex;
 mod raw;
 
-pub use ipc_core::clock::Deadline;
+pub use ipc_core::{
+    Errno, Shareable,
+    clock::Deadline,
+    identity::{NoIdentity, ProcessId},
+};
 pub use mutex::{LockError, Mutex, MutexGuard, Recovered};
 
 #[cfg(doctest)]
