@@ -1,4 +1,7 @@
 //! What can go wrong, by name.
+//!
+//! An error's text contains that of the error it wraps, so none has a `source`: a program that prints the whole chain
+//! says nothing twice.
 
 use core::fmt;
 use core::time::Duration;
@@ -9,13 +12,24 @@ use ipc_core::process::{ExitStatus, ZygoteError};
 use ipc_shm::{AttachError, CreateError, PlanError};
 
 /// Why a pool could not be made, or did not take a task.
+///
+/// # Examples
+///
+/// ```
+/// use ipc_pool::Pool;
+///
+/// let error = Pool::new(100_000).unwrap_err().to_string();
+/// assert!(error.starts_with("100000 workers asked for"), "{error}");
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PoolError {
     /// A pool of zero workers was asked for.
     NoWorkers,
-    /// More workers, slots or bytes were asked for than a pool can have.
+    /// More workers, tasks in the queue or bytes were asked for than a pool can have.
     TooMany {
+        /// Of what: a noun for messages.
+        what: &'static str,
         /// What was asked for.
         asked: usize,
         /// The most there can be.
@@ -54,7 +68,9 @@ impl fmt::Display for PoolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoWorkers => f.write_str("a pool needs at least one worker"),
-            Self::TooMany { asked, most } => write!(f, "{asked} asked for, and {most} is the most"),
+            Self::TooMany { what, asked, most } => {
+                write!(f, "{asked} {what} asked for, and {most} is the most")
+            }
             Self::Closed => f.write_str("the pool is closed"),
             Self::Broken => f.write_str("the pool is broken: its workers cannot be kept alive"),
             Self::ForeignProcess => f.write_str("the pool belongs to another process"),

@@ -16,6 +16,10 @@
 #[cfg(not(loom))]
 extern crate alloc;
 
+#[cfg(all(doctest, not(loom)))]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 mod bell;
 mod slot;
 
@@ -61,4 +65,10 @@ pub use {
 };
 
 #[cfg(not(loom))]
-pub use ipc_core::process::init;
+pub use ipc_core::{
+    Errno,
+    function::FunctionError,
+    process::{ExitStatus, ZygoteError, init},
+};
+#[cfg(not(loom))]
+pub use ipc_shm::{CreateError, PlanError};

@@ -354,16 +354,20 @@ impl Builder {
         if self.workers == 0 {
             return Err(PoolError::NoWorkers);
         }
-        let at_most = |asked: usize, most: usize| {
-            if asked > most { Err(PoolError::TooMany { asked, most }) } else { Ok(asked as u32) }
+        let at_most = |what, asked: usize, most: usize| {
+            let too_many = PoolError::TooMany { what, asked, most };
+            if asked > most { Err(too_many) } else { Ok(asked as u32) }
         };
-        // A payload holds at least the start of a call, so that a chunk of `map` is never empty.
-        let words = |bytes: usize| bytes.max(call::HEADER + 64).div_ceil(8) + AREA_HEADER;
+        // At least the start of a call, so that a chunk of `map` is never empty.
+        let area = |what, bytes: usize, most_words: usize| {
+            at_most(what, bytes, 8 * (most_words - AREA_HEADER))?;
+            Ok::<_, PoolError>((bytes.max(call::HEADER + 64).div_ceil(8) + AREA_HEADER) as u32)
+        };
         Ok(Shape {
-            workers: at_most(self.workers, MAX_SEATS)?,
-            slots: at_most(self.queue.max(1), 1 << 20)?,
-            payload: at_most(words(self.payload), 1 << 24)?,
-            window: at_most(words(self.window), 1 << 27)?,
+            workers: at_most("workers", self.workers, MAX_SEATS)?,
+            slots: at_most("tasks in the queue", self.queue.max(1), 1 << 20)?,
+            payload: area("bytes of payload", self.payload, 1 << 24)?,
+            window: area("bytes of window", self.window, 1 << 27)?,
         })
     }
 }

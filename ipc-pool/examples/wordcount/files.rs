@@ -41,7 +41,8 @@ pub(crate) struct Place {
 }
 
 impl Listing {
-    /// Lists the regular files below `dir`. Symbolic links are not followed, so there are no loops; pipes,
+    /// Lists the regular files below `dir`, but for hidden directories: what lies there (`.git`, for one) is
+    /// seldom what somebody wrote. Symbolic links are not followed, so there are no loops; pipes,
     /// sockets and devices are no files.
     ///
     /// # Errors
@@ -62,7 +63,11 @@ impl Listing {
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
             match entry.metadata() {
-                Ok(metadata) if metadata.is_dir() => dirs.push(entry.path()),
+                Ok(metadata) if metadata.is_dir() => {
+                    if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+                        dirs.push(entry.path());
+                    }
+                }
                 Ok(metadata) if metadata.is_file() => self.add(entry.path(), metadata.len()),
                 Ok(_) => {}
                 Err(error) => self.refused.push((entry.path().into(), error.to_string())),

@@ -1,8 +1,10 @@
 //! Counts the words of every text file below a directory, in worker processes.
 //!
 //! ```text
-//! cargo run --release --example wordcount -- [DIR] [--workers N] [--chaos]
+//! cargo run --release --example wordcount -- [DIR] [--workers N] [--chaos] [--help]
 //! ```
+//!
+//! Directories below DIR whose names begin with a dot are left out; DIR itself may be one. Symbolic links are not followed.
 //!
 //! A word is a maximal run of Unicode letters, digits and `_`, in lower case. Text is what is UTF-8, whatever
 //! characters it has; other files, and those that cannot be read, are counted and named.
@@ -38,6 +40,18 @@ use run::Run;
 /// kills are 100 ms apart.
 const RETRIES: u32 = 1000;
 
+const USAGE: &str = "usage: wordcount [DIR] [--workers N] [--chaos] [--help]";
+
+const HELP: &str = "\
+Counts the words of every text file below DIR (default: the current directory) in worker processes.
+Directories below DIR whose names begin with a dot are left out. Symbolic links are not followed.
+
+  --workers N   this many worker processes; default: one for each processor
+  --chaos       kills a random worker every 100 ms, counts again in peace, and compares
+  --help        says this
+
+The status is 0; 1 if chaos changed the result; 2 if nothing could be counted.";
+
 fn main() -> ExitCode {
     match Options::parse(std::env::args_os().skip(1)).and_then(|options| run(&options)) {
         Ok(true) => ExitCode::SUCCESS,
@@ -60,22 +74,23 @@ struct Options {
     dir: PathBuf,
     workers: Option<usize>,
     chaos: bool,
+    help: bool,
 }
 
 impl Options {
     fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Self, Box<dyn Error>> {
-        let mut options = Self { dir: ".".into(), workers: None, chaos: false };
+        let mut options = Self { dir: ".".into(), workers: None, chaos: false, help: false };
         let mut has_dir = false;
         while let Some(argument) = arguments.next() {
             match argument.to_str() {
                 Some("--chaos") => options.chaos = true,
+                Some("--help" | "-h") => options.help = true,
                 Some("--workers") => {
                     let number = arguments.next().and_then(|number| number.to_str()?.parse().ok());
                     options.workers = Some(number.ok_or("--workers needs a number")?);
                 }
                 Some(flag) if flag.starts_with('-') => {
-                    let usage = "usage: wordcount [DIR] [--workers N] [--chaos]";
-                    return Err(format!("unknown option {flag}; {usage}").into());
+                    return Err(format!("unknown option {flag}; {USAGE}").into());
                 }
                 _ if has_dir => return Err("more than one directory".into()),
                 _ => (options.dir, has_dir) = (argument.into(), true),
@@ -87,12 +102,17 @@ impl Options {
 
 /// Counts and tells; whether everything came out as it must.
 fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    if options.help {
+        writeln!(out, "{USAGE}\n\n{HELP}")?;
+        out.flush()?;
+        return Ok(true);
+    }
     let listing = Listing::below(&options.dir)
         .map_err(|error| format!("{}: {error}", report::printable(options.dir.as_os_str())))?;
     let builder = Pool::builder().retries(RETRIES);
     let builder = options.workers.map_or(builder, |workers| builder.workers(workers));
     let pool = builder.build()?;
-    let mut out = BufWriter::new(io::stdout().lock());
 
     let began = Instant::now();
     if !options.chaos {

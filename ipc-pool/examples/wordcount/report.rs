@@ -14,6 +14,8 @@ use crate::run::Run;
 
 /// How many words are shown.
 const WORDS: usize = 10;
+/// Beyond how many workers one line stands for all.
+const WORKERS: usize = 8;
 /// How many files are named that were not counted, for each reason.
 const NAMES: usize = 10;
 
@@ -42,11 +44,30 @@ pub(crate) fn write(
         total.files as f64 / seconds,
         megabytes / seconds,
     )?;
+    if run.files.len() > WORKERS {
+        return summary(out, run, pool);
+    }
     for (index, (worker, files)) in pool.stats().iter().zip(&run.files).enumerate() {
         let (busy, restarts) = (worker.busy.as_secs_f64(), worker.restarts);
         writeln!(out, "worker {index}: {files} files, busy {busy:.2} s, {restarts} restarts")?;
     }
     Ok(())
+}
+
+/// All workers in one line.
+fn summary(out: &mut impl Write, run: &Run, pool: &Pool) -> io::Result<()> {
+    let stats = pool.stats();
+    let (most, least) = (run.files.iter().max(), run.files.iter().min());
+    let busy: Duration = stats.iter().map(|worker| worker.busy).sum();
+    let restarts: u64 = stats.iter().map(|worker| worker.restarts).sum();
+    writeln!(
+        out,
+        "{} workers: {} to {} files each, busy {:.2} s in all, {restarts} restarts",
+        stats.len(),
+        least.unwrap_or(&0),
+        most.unwrap_or(&0),
+        busy.as_secs_f64(),
+    )
 }
 
 fn refused(out: &mut impl Write, refused: &[(OsString, String)]) -> io::Result<()> {

@@ -130,7 +130,10 @@ pub(crate) fn too_large() {
 
 pub(crate) fn bad_input() {
     assert!(matches!(Pool::new(0), Err(PoolError::NoWorkers)));
-    assert!(matches!(Pool::new(5000), Err(PoolError::TooMany { asked: 5000, most: 4096 })));
+    assert!(matches!(
+        Pool::new(5000),
+        Err(PoolError::TooMany { what: "workers", asked: 5000, most: 4096 })
+    ));
     let huge = Pool::builder().workers(1).queue(1 << 20).payload(1 << 26).build();
     assert!(matches!(huge, Err(PoolError::Memory(_))), "{huge:?}");
     let pool = Pool::new(1).unwrap();

@@ -97,6 +97,39 @@ fn equals_code_without_a_pool() {
 }
 
 #[test]
+fn leaves_out_hidden_directories_below_the_one_that_is_named() {
+    let dir = Dir::new("hidden");
+    dir.write("seen.txt", "seen");
+    dir.write(".seen.txt", "a hidden file is a file");
+    tree::hidden(&dir);
+    assert_equal(&dir, 2, 0, &["--workers", "1"]);
+    // Who names it wants it.
+    let said = stdout(&run(wordcount(&[dir.0.join(".git").to_str().unwrap()])));
+    assert!(said.contains("1 files, 5 words"), "{said}");
+}
+
+#[test]
+fn many_workers_are_told_in_one_line() {
+    let dir = Dir::new("many");
+    let files = tree::plain(&dir, 1);
+    let said = assert_equal(&dir, files, 0, &["--workers", "9"]);
+    let of_workers: Vec<_> = said.lines().filter(|line| line.contains("worker")).collect();
+    assert_eq!(of_workers.len(), 1, "{said}");
+    assert!(of_workers[0].starts_with("9 workers: ") && of_workers[0].ends_with(" 0 restarts"));
+}
+
+#[test]
+fn help_is_no_failure() {
+    for flag in ["--help", "-h"] {
+        let said = stdout(&run(wordcount(&[flag])));
+        assert!(said.starts_with("usage: wordcount [DIR]"), "{said}");
+        for word in ["--workers N", "--chaos", "begin with a dot"] {
+            assert!(said.contains(word), "{said}");
+        }
+    }
+}
+
+#[test]
 fn cuts_no_word_of_a_large_file() {
     let dir = Dir::new("large");
     let files = tree::large(&dir);
@@ -262,12 +295,13 @@ fn reader_that_has_enough_ends_it_quietly() {
 fn failure_is_one_line_and_code_2() {
     let dir = Dir::new("failure");
     let full = || Stdio::from(OpenOptions::new().write(true).open("/dev/full").unwrap());
-    let cases: [(&[&str], Stdio, &str); 7] = [
+    let cases: [(&[&str], Stdio, &str); 8] = [
         (&["/nonexistent/dir"], Stdio::piped(), "/nonexistent/dir: No such file or directory"),
         (&["/dev/null"], Stdio::piped(), "/dev/null: Not a directory"),
         (&["--frobnicate"], Stdio::piped(), "unknown option --frobnicate"),
         (&["--workers", "many"], Stdio::piped(), "--workers needs a number"),
         (&["--workers", "0"], Stdio::piped(), "a pool needs"),
+        (&["--workers", "100000"], Stdio::piped(), "100000 workers asked for"),
         (&["one", "two"], Stdio::piped(), "more than one directory"),
         (&[dir.path()], full(), "No space left on device"),
     ];

@@ -148,6 +148,14 @@ pub(crate) fn hostile(dir: &Dir) -> [String; 2] {
     [name(LOCKED), name(CLOSED)]
 }
 
+/// Words in hidden directories, which nobody counts.
+pub(crate) fn hidden(dir: &Dir) {
+    for sub in [".git", "seen/.cache/deep"] {
+        fs::create_dir_all(dir.0.join(sub)).unwrap();
+        dir.write(&format!("{sub}/hidden.txt"), "words that nobody looks for");
+    }
+}
+
 /// Text files with odd names, and an empty one; how many.
 pub(crate) fn odd(dir: &Dir) -> u64 {
     dir.write("empty.txt", "");
@@ -162,7 +170,8 @@ pub(crate) fn odd(dir: &Dir) -> u64 {
 pub(crate) fn expected(dir: &Path, words: &mut HashMap<String, u64>) {
     for entry in fs::read_dir(dir).unwrap() {
         let (path, kind) = entry.map(|e| (e.path(), e.file_type().unwrap())).unwrap();
-        if kind.is_dir() && !path.ends_with(CLOSED) {
+        let is_hidden = path.file_name().unwrap().as_bytes().starts_with(b".");
+        if kind.is_dir() && !path.ends_with(CLOSED) && !is_hidden {
             expected(&path, words);
         } else if kind.is_file() && !path.ends_with(LOCKED) {
             let Ok(text) = String::from_utf8(fs::read(path).unwrap()) else { continue };
