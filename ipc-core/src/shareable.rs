@@ -11,13 +11,15 @@
 /// program, and maps the memory at another address. So a shared value is fixed in size and
 /// layout, and every pattern of bytes is a valid value of it.
 ///
-/// Plain data is shareable through [`bytemuck::Pod`]; `bool`, `char`, enums, references, `Box`,
+/// Plain data is shareable through [`bytemuck::Pod`], which bytemuck's feature `derive` derives for a struct; `bool`, `char`, enums, references, `Box`,
 /// types with padding and types with a destructor are not:
 ///
 /// ```compile_fail
 /// fn shared<T: ipc_core::Shareable>() {}
 /// shared::<bool>();
 /// ```
+///
+/// Instead of a `bool` keep a `u8`, and ask whether it is 0; instead of padding, a field that has a name.
 ///
 /// # Safety
 ///
