@@ -4,26 +4,61 @@
 //!
 //! | module | what it answers |
 //! |---|---|
+//! | [`process`] | children by `fork`, by executing a program, by calling a function; pidfds, exact exit statuses |
+//! | [`connection`] | messages between processes |
+//! | [`parcel`] | values that travel with the handles inside them |
+//! | [`fdpass`] | file descriptors over a socket, whole or not at all |
+//! | [`function`] | function pointers that another process of the program can call |
 //! | [`identity`] | which process is this, and does it live? Never by a clock, never fooled by a reused pid |
 //! | [`futex`] | sleep until a word changes, on several words at once |
 //! | [`clock`] | until when? |
 //! | [`baton`] | who wakes the waiters of a thread that is killed? |
-//! | [`process`] | children by `fork`, by executing a program, by calling a function; pidfds, exact exit statuses |
-//! | [`fdpass`] | file descriptors over a socket, whole or not at all |
-//! | [`connection`] | messages between processes |
-//! | [`parcel`] | values that travel with the handles inside them |
 //! | [`Shareable`], [`Padded`] | what may lie in shared memory, and how far apart |
+//!
+//! # Examples
+//!
+//! A function in a process of its own, which answers:
+//!
+//! ```
+//! # #[cfg(all(feature = "serde", feature = "pre-main"))]
+//! # fn main() -> Result<(), Box<dyn core::error::Error>> {
+//! use ipc_core::connection::{self, Sender};
+//! use ipc_core::process::Process;
+//!
+//! let (mut receiver, sender) = connection::simplex()?;
+//! let work = |mut sender: Sender| sender.send_value(&42);
+//! let mut child = Process::new(work, sender).start()?;
+//! assert_eq!(receiver.recv_value::<i32>()?, 42);
+//! child.wait()?;
+//! # Ok(())
+//! # }
+//! # #[cfg(not(all(feature = "serde", feature = "pre-main")))]
+//! # fn main() {}
+//! ```
+//!
+//! Four programs in the crate's folder `examples` show that under each start method: `process`, `pipe`, `start_methods` and
+//! `contexts`.
 //!
 //! # Process-wide state
 //!
 //! A page with this process's identity, which a fork wipes; a list of the locks that each thread
-//! holds in regions; flags that remember that the kernel lacks a call. No thread, no signal handler, no
-//! `atexit`, and never a wait for *any* child.
+//! holds in regions; a flag that remembers that the kernel lacks a call; whether the program was diverted; the number
+//! of the last long message; for each thread, the parcel that is being packed; and
+//! [`Context::global`](process::Context::global) with the helper process that it made. No thread, but for one in a process that is a
+//! daemon; no signal handler, no `atexit`, and never a wait for *any* child.
 //!
 //! # Features
 //!
-//! `std` (default): thread-locals for [`baton`], `process::fork_fn`, and descriptor types that are std's own.
-//! Without it everything else works in a `#![no_std]` program that links a C library.
+//! All are on by default.
+//!
+//! * `std`: [`connection`], [`process::fork_fn`], [`process::Spawn`], [`process::zygote`], the thread-locals of [`baton`], and descriptor
+//!   types that are std's own. Without it there are [`process::fork()`], [`process::Child`], [`fdpass`], [`function`], [`futex`],
+//!   [`clock`] and [`identity`], for a `#![no_std]` program that links a C library.
+//! * `serde`: [`parcel`], [`process::Process`] and [`process::Context`], and values as messages. It brings 11 of the crate's 17
+//!   dependencies.
+//! * `pre-main`: a constructor in the program, by which it turns aside before its `main` when it was executed to be a helper, and
+//!   which returns at once when not. Without it such a program calls [`process::init`] first in its `main`.
+#![no_std]` program that links a C library.
 #![no_std]
 
 #[cfg(not(target_os = "linux"))]

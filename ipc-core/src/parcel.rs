@@ -7,7 +7,11 @@
 //! a file, in JSON) it is an error, not a number that means nothing.
 //!
 //! The bytes are [postcard](https://docs.rs/postcard)'s. They say nothing of the type, so both sides must agree on
-//! it, as with any message.
+//! it, as with any message, and a type that asks its bytes what they are cannot be unpacked: serde's `untagged` and
+//! internally tagged enums, `flatten`, `skip_serializing_if`, and whatever calls `deserialize_any`, such as a JSON value. What is
+//! unpacked owns its data: `String` and not `&str`.
+//!
+//! A [`File`](std::fs::File), a socket or a pipe of std is no serde value; it travels as a [`Handle`].
 //!
 //! # Copies
 //!
@@ -154,8 +158,8 @@ impl Drop for Scope {
 ///
 /// ```
 /// use ipc_core::parcel;
-/// use rustix::fd::OwnedFd;
 /// use serde::{Deserialize, Deserializer, Serialize, Serializer};
+/// use std::os::fd::OwnedFd;
 ///
 /// struct LogFile(OwnedFd);
 ///
