@@ -9,12 +9,16 @@ use crate::process::{Child, Start, Zygote, ZygoteError};
 
 /// How a [`Process`](super::Process) comes into being.
 ///
-/// | method | the child is | from a process with threads | needs a diversion ([`init`](crate::process::init)) |
-/// |---|---|---|---|
-/// | [`Fork`](Self::Fork) | a copy of this process as it is now | refused | no |
-/// | [`Spawn`](Self::Spawn) | this program, executed again for each child | yes | yes |
-/// | [`ForkServer`](Self::ForkServer) | a fork of a helper that is this program, executed again once | yes | yes |
-/// | [`Auto`](Self::Auto) | a fork of a helper, which is a fork of this process if it has one thread, and else executed | yes | with threads |
+/// | method | the child is | from a process with threads | needs a diversion | exit status before Linux 6.15 |
+/// |---|---|---|---|---|
+/// | [`Fork`](Self::Fork) | a copy of this process as it is now | refused | no | exact |
+/// | [`Spawn`](Self::Spawn) | this program, executed again for each child | yes | yes | exact |
+/// | [`ForkServer`](Self::ForkServer) | a fork of a helper that is this program, executed again once | yes | yes | `Unknown` |
+/// | [`Auto`](Self::Auto) | a fork of a helper, which is a fork of this process if it has one thread, and else executed | yes | with threads | `Unknown` |
+///
+/// A program that is executed again must be diverted before its `main`. The feature `pre-main` (default) does that; without it
+/// [`init`](crate::process::init) stands first in `main`. A program that does neither gets
+/// [`NoDiversion`](crate::process::ZygoteError::NoDiversion).
 ///
 /// Every handle of these crates works under each of them, because it is a descriptor that travels
 /// beside the argument.

@@ -26,8 +26,8 @@ pub use report::Report;
 /// A function and its argument, to be called in a process of its own.
 ///
 /// The function is a `fn` item or a closure that captures nothing; what it needs travels in its
-/// argument, which is any serde value, with handles inside it if need be
-/// ([`parcel`](crate::parcel)). The argument *moves*: this process keeps none of the handles in it,
+/// argument: a serde value that owns its data, with handles inside it if need be. It travels in postcard's
+/// form, which some serde types cannot take: see [`parcel`](crate::parcel). The argument *moves*: this process keeps none of the handles in it,
 /// so the end of a connection that a child was given is seen when the child has ended.
 ///
 /// # The end
@@ -35,6 +35,11 @@ pub use report::Report;
 /// The child ends with the function's result as exit code ([`Report`]), with 101 after a panic, and
 /// with 124 if the argument cannot be read there. It outlives this process unless it is a
 /// [`daemon`](Self::daemon).
+///
+/// **Before Linux 6.15** a child of a helper, which is one of [`StartMethod::Auto`] or
+/// [`ForkServer`](StartMethod::ForkServer), has the status [`Unknown`](super::ExitStatus::Unknown), however it ended: do not
+/// take `success()` for an answer there, but let it send one. Children of [`Fork`](StartMethod::Fork) and
+/// [`Spawn`](StartMethod::Spawn) are this process's own, and exact.
 ///
 /// # What the child sees
 ///
