@@ -143,7 +143,7 @@ impl Connection {
     ///
     /// ```
     /// use ipc_core::connection::{Connection, pair};
-    /// use rustix::fd::OwnedFd;
+    /// use std::os::fd::OwnedFd;
     ///
     /// let (mut ours, theirs) = pair()?;
     /// let fd = OwnedFd::try_from(theirs).unwrap(); // .. travels somewhere ..

@@ -89,7 +89,7 @@ impl Receiver {
     ///
     /// ```
     /// use ipc_core::connection::Receiver;
-    /// use rustix::fd::OwnedFd;
+    /// use std::os::fd::OwnedFd;
     ///
     /// let (receiver, mut sender) = ipc_core::connection::simplex()?;
     /// let fd = OwnedFd::try_from(receiver).unwrap(); // .. travels somewhere ..

@@ -61,7 +61,7 @@ impl Sender {
     ///
     /// ```
     /// use ipc_core::connection::Sender;
-    /// use rustix::fd::OwnedFd;
+    /// use std::os::fd::OwnedFd;
     ///
     /// let (mut receiver, sender) = ipc_core::connection::simplex()?;
     /// let fd = OwnedFd::try_from(sender).unwrap(); // .. travels somewhere ..
@@ -120,7 +120,7 @@ impl Sender {
     ///
     /// ```
     /// use ipc_core::clock::Deadline;
-    /// use rustix::fd::AsFd;
+    /// use std::os::fd::AsFd;
     ///
     /// let (mut receiver, mut sender) = ipc_core::connection::simplex()?;
     /// let stdin = std::io::stdin();

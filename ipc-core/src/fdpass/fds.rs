@@ -16,7 +16,7 @@ use super::MAX_FDS;
 ///
 /// ```
 /// use std::os::unix::net::UnixDatagram;
-/// use rustix::fd::{AsFd, OwnedFd};
+/// use std::os::fd::{AsFd, OwnedFd};
 /// use ipc_core::fdpass::{recv_with_fds, send_with_fds};
 ///
 /// let (a, b) = UnixDatagram::pair()?;

@@ -19,7 +19,7 @@ use crate::{Errno, Result};
 /// # Examples
 ///
 /// ```
-/// use rustix::fd::AsFd;
+/// use std::os::fd::AsFd;
 /// use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 /// use ipc_core::fdpass::{Link, RecvError};
 ///

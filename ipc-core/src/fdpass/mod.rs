@@ -23,7 +23,7 @@
 //!
 //! ```
 //! use std::os::unix::net::UnixStream;
-//! use rustix::fd::{AsFd, OwnedFd};
+//! use std::os::fd::{AsFd, OwnedFd};
 //! use ipc_core::fdpass::{recv_with_fds, send_with_fds};
 //!
 //! let (ours, theirs) = UnixStream::pair()?;

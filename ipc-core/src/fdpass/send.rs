@@ -35,7 +35,7 @@ use crate::Errno;
 ///
 /// ```
 /// use std::os::unix::net::UnixStream;
-/// use rustix::fd::AsFd;
+/// use std::os::fd::AsFd;
 /// use ipc_core::fdpass::{SendError, send_with_fds};
 /// use ipc_core::Errno;
 ///
