@@ -43,7 +43,7 @@ pub enum PoolError {
     ForeignProcess,
     /// The function has no name by which a worker could find it.
     Function(FunctionError),
-    /// The argument cannot be serialised: what its `Serialize` says.
+    /// The argument cannot be serialised: what its `Serialize` says, or postcard.
     Encode(String),
     /// The argument is larger than [`Builder::limit`](crate::Builder::limit) allows.
     TooLarge {
@@ -132,7 +132,7 @@ pub enum TaskError {
     WorkerDied {
         /// Its process id.
         pid: i32,
-        /// How it ended.
+        /// How it ended; before Linux 6.15 always [`ExitStatus::Unknown`].
         cause: ExitStatus,
         /// How often the task had been started, this time included.
         attempt: u32,
@@ -143,7 +143,8 @@ pub enum TaskError {
     Cancelled,
     /// No worker was left to run the task, and none could be started.
     Broken,
-    /// The argument could not be read in the worker, or the result in the application: what `Deserialize` says.
+    /// The argument could not be read in the worker, or the result in the application: what `Deserialize` says. It may be of a
+    /// type that [postcard cannot carry](crate::Pool#functions-and-values).
     Decode(String),
     /// The result could not be serialised: what its `Serialize` says.
     Encode(String),

@@ -12,6 +12,12 @@
 //! assert_eq!(lengths, [3, 5]);
 //! # Ok::<(), ipc_pool::Error>(())
 //! ```
+//!
+//! # Features
+//!
+//! `pre-main` (default): a constructor in the program, by which a program with threads that is executed again to make workers turns
+//! aside before its `main`. Without it such a program calls [`init`] first in its `main`, or its pools say
+//! [`NoDiversion`](ZygoteError::NoDiversion).
 
 #[cfg(not(loom))]
 extern crate alloc;

@@ -37,8 +37,19 @@ use crate::ticket::Ticket;
 /// pool.map(|x: u64| x * factor, 0..10);
 /// ```
 ///
-/// Arguments and results are any serde values. One that does not fit into the slot of its task travels in
-/// parts, so there is no limit but [`Builder::limit`].
+/// Arguments and results are serde values that own their data (`String`, not `&str`), in
+/// [postcard](https://docs.rs/postcard)'s form. That form does not describe itself, so what asks its bytes what they are is an
+/// `Encode` or `Decode` error: `untagged` and internally tagged enums, `flatten`, and whatever calls `deserialize_any`, such as
+/// a JSON value. With `skip_serializing_if` a value is misread. Handles do not travel to workers: not connections, and
+/// not regions. A value that does not fit into the slot of its task travels in parts, so there is no limit but
+/// [`Builder::limit`].
+///
+/// # Programs with threads
+///
+/// Workers come from a helper process. In a process with threads it is this program, executed again, which turns aside before its
+/// `main`: the feature `pre-main` (default) sees to that. Without it, or in a shared library, where it cannot, call
+/// [`init`](crate::init) first in `main`; otherwise [`Builder::build`] says
+/// [`NoDiversion`](crate::ZygoteError::NoDiversion).
 ///
 /// # Statics
 ///
@@ -264,7 +275,8 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// A worker for each processor that this process may run on, 256 tasks in the queue, no retries.
+    /// A worker for each processor that this process may run on, 256 tasks in the queue, no retries; each method
+    /// says what else.
     pub fn new() -> Self {
         Self {
             workers: ipc_core::processors() as usize,
@@ -277,46 +289,47 @@ impl Builder {
         }
     }
 
-    /// How many worker processes.
+    /// How many worker processes; by default one for each processor that this process may run on. At most 4096.
     #[doc(alias = "processes")]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
     }
 
-    /// How many tasks can be queued or running at once; [`Pool::submit`] waits while there are as many.
+    /// How many tasks can be queued or running at once, by default 256; [`Pool::submit`] waits while there are as many.
     pub fn queue(mut self, tasks: usize) -> Self {
         self.queue = tasks;
         self
     }
 
-    /// How often a task is run again because its worker died with it. A task that panics is never run again.
+    /// How often a task is run again because its worker died with it; by default never, since a task may have done half of
+    /// its work. A task that panics is never run again.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self
     }
 
     /// How many workers in a row may die within a second of their start without having taken a task, or
-    /// fail to start at all, before the pool counts as broken and no more are started.
+    /// fail to start at all, before the pool counts as broken and no more are started. By default 16.
     pub fn restart_limit(mut self, workers: u32) -> Self {
         self.restart_limit = workers;
         self
     }
 
-    /// Bytes of shared memory for the argument, and again for the result, of each task in the queue. Larger
+    /// Bytes of shared memory for the argument, and again for the result, of each task in the queue; by default 4096. Larger
     /// values work, and travel in parts with the help of the supervisor.
     pub fn payload(mut self, bytes: usize) -> Self {
         self.payload = bytes;
         self
     }
 
-    /// Bytes of shared memory for each worker, for the parts of large values.
+    /// Bytes of shared memory for each worker, for the parts of large values; by default 256 KiB.
     pub fn window(mut self, bytes: usize) -> Self {
         self.window = bytes;
         self
     }
 
-    /// The most bytes that one argument or one result may have, in its serialised form: beyond it lies an
+    /// The most bytes that one argument or one result may have, in its serialised form, by default 1 GiB: beyond it lies an
     /// error, and not the end of memory.
     ///
     /// Each item of a [`Pool::map`] has the limit to itself, and so has each of its results, though those of a

@@ -16,6 +16,23 @@ use crate::error::TaskError;
 /// Every ticket resolves, exactly once: with the result, with what went wrong in the task, with the
 /// death of its worker, or with the end of the pool. Dropping it says that nobody wants the result: a task
 /// that has not begun is not run, one that has is left to finish.
+///
+/// # In async code
+///
+/// A ticket is not a future: waiting for it blocks its thread. An executor has threads for that.
+///
+/// ```
+/// use ipc_pool::Pool;
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let pool = Pool::new(1)?;
+///     let ticket = pool.submit(|x: u64| x * x, 20)?; // This waits as well, while the queue is full.
+///     let square = tokio::task::spawn_blocking(move || ticket.wait()).await??;
+///     assert_eq!(square, 400);
+///     Ok(())
+/// }
+/// ```
 pub struct Ticket<R> {
     backend: Arc<dyn Backend>,
     task: TaskId,

@@ -6,9 +6,7 @@
 //! | [`Plan`], [`Place`] | what lies where in a region, typed and checked |
 //! | [`Atomic`], [`RawValue`], [`Mutex`](ipc_sync::Mutex) | what may lie there: atomics, plain data, locked data |
 //! | [`ring::spsc`] | a ring for one producer and one consumer |
-//!
-//! The crate is `no_std`. The feature `alloc` adds rings on the heap; `std`, on by default, lets
-//! the kernel wake the waiters of a lock whose holder died.
+//! | [`StopToken`] | asks any number of processes to stop |
 //!
 //! # Two processes
 //!
@@ -145,6 +143,16 @@
 //! region.get(places.counts)?.lock().unwrap()[0] += 1;
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
+//!
+//! # Features
+//!
+//! * `std` (default): the kernel wakes the waiters of a lock at once when its holder dies. It includes `alloc`.
+//! * `serde` (default): what is shared travels in parcels. It includes `std`, and brings 11 dependencies through `ipc-core`.
+//! * `alloc`: rings on the heap, for the threads of one process.
+//!
+//! Without any the crate needs neither `std` nor an allocator. Such a program brings a panic handler, `panic = "abort"`, and
+//! `lto = true` or `--gc-sections` (because the precompiled `core` names `rust_eh_personality`), as
+//! `tests/no_std_proof` of this crate does.
 #![no_std]
 
 #[cfg(doctest)]

@@ -85,7 +85,9 @@
 //! # Features
 //!
 //! `std` (default): a dying holder's waiters are woken by the kernel at once, and a guard that is dropped by a
-//! panic leaves word of it. Without it a death is found at the end of a slice.
+//! panic leaves word of it. Without it a death is found at the end of a slice, and the crate needs neither `std` nor an allocator:
+//! such a program brings a panic handler, `panic = "abort"`, and `lto = true` or `--gc-sections` (because the precompiled
+//! `core` names `rust_eh_personality`), as `ipc-shm/tests/no_std_proof` in the repository does.
 #![no_std]
 
 #[cfg(any(feature = "std", test, loom))]

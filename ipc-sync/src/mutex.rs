@@ -23,9 +23,11 @@ use crate::raw::mutex::{Found, Missed, RawMutex, Refused, Until};
 
 /// A lock that several processes share, and that survives the death of any of them.
 ///
-/// It lies in memory that the processes map, be it a region of `ipc-shm` or any other `MAP_SHARED` mapping,
-/// and it works in a plain `static` between threads too. It needs no table, no attach call and
-/// no initialisation: zeroed memory is a free lock around a zeroed value. It takes 16 bytes.
+/// It lies in memory that the processes map, be it a region of `ipc-shm` or any other `MAP_SHARED` mapping. In a
+/// `static` it works between the threads of one process and no further: after a fork each process has a copy of
+/// its own. It needs no table, no attach call and
+/// no initialisation: zeroed memory is a free lock around a zeroed value, though one whose waiters notice a death later
+/// (see [`new`](Self::new)). It takes 16 bytes, and the value.
 ///
 /// Uncontended, [`lock`](Self::lock) and the guard's drop are one compare-exchange each and no
 /// system call, but for the first time: the lock does not know yet that nobody sleeps.
@@ -49,7 +51,37 @@ use crate::raw::mutex::{Found, Missed, RawMutex, Refused, Until};
 /// and waits for ever where not. It trusts those who map it: a process that can write to the memory can
 /// unlock it. In memory shared with somebody you do not trust, do not use it.
 ///
+/// # In functions that return `Box<dyn Error>`
+///
+/// A [`LockError`] borrows the lock, since it may *have* it, and for that reason is not `Send` either. So `lock()?` does not compile
+/// where the error outlives the lock or has to be `Send`: in a function that returns `Box<dyn Error>` or an `anyhow::Error`, for
+/// example. Take care of [`Recovered`](LockError::Recovered) where you lock, which is the place for it anyway, and hand on the text
+/// of the rest:
+///
+/// ```
+/// use std::error::Error;
+/// use ipc_sync::{LockError, Mutex};
+///
+/// fn add(total: &Mutex<u64>, amount: u64) -> Result<u64, Box<dyn Error + Send + Sync>> {
+///     let mut total = match total.lock() {
+///         Ok(total) => total,
+///         Err(LockError::Recovered(mut total)) => {
+///             *total = 0;
+///             total.mark_consistent()
+///         }
+///         Err(error) => return Err(error.to_string().into()),
+///     };
+///     *total += amount;
+///     Ok(*total)
+/// }
+///
+/// assert_eq!(add(&Mutex::new(7), 1)?, 8);
+/// # Ok::<(), Box<dyn Error + Send + Sync>>(())
+/// ```
+///
 /// # Examples
+///
+/// Between threads; the [front page](crate#a-lock-between-processes) has one between processes.
 ///
 /// ```
 /// use ipc_sync::{LockError, Mutex};
@@ -467,7 +499,8 @@ pub enum LockError<'a, T: Shareable> {
     /// The lock *is* held now, but its last owner died or panicked while it had it, or an operator
     /// [broke](Mutex::break_lock) it.
     ///
-    /// It stays held for as long as this error lives: match it before you return or keep it.
+    /// It stays held for as long as this error lives: match it before you return or keep it. See
+    /// [`Mutex`](Mutex#in-functions-that-return-boxdyn-error) for functions that return `Box<dyn Error>`.
     Recovered(Recovered<'a, T>),
     /// An owner has [given up](Recovered::poison) the value.
     Unrecoverable,
