@@ -7,9 +7,9 @@
 //! a file, in JSON) it is an error, not a number that means nothing.
 //!
 //! The bytes are [postcard](https://docs.rs/postcard)'s. They say nothing of the type, so both sides must agree on
-//! it, as with any message, and a type that asks its bytes what they are cannot be unpacked: serde's `untagged` and
-//! internally tagged enums, `flatten`, `skip_serializing_if`, and whatever calls `deserialize_any`, such as a JSON value. What is
-//! unpacked owns its data: `String` and not `&str`.
+//! it, as with any message. A type that asks its bytes what they are is an error: serde's `untagged` and internally
+//! tagged enums, `flatten`, and whatever calls `deserialize_any`, such as a JSON value. One with
+//! `skip_serializing_if` is misread. What is unpacked owns its data: `String` and not `&str`.
 //!
 //! A [`File`](std::fs::File), a socket or a pipe of std is no serde value; it travels as a [`Handle`].
 //!
