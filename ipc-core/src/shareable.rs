@@ -11,8 +11,8 @@
 /// program, and maps the memory at another address. So a shared value is fixed in size and
 /// layout, and every pattern of bytes is a valid value of it.
 ///
-/// Plain data is shareable through [`bytemuck::Pod`], which bytemuck's feature `derive` derives for a struct; `bool`, `char`, enums, references, `Box`,
-/// types with padding and types with a destructor are not:
+/// Plain data is shareable through [`bytemuck::Pod`], which bytemuck's feature `derive` derives for a struct;
+/// `bool`, `char`, enums, references, `Box`, types with padding and types with a destructor are not:
 ///
 /// ```compile_fail
 /// fn shared<T: ipc_core::Shareable>() {}

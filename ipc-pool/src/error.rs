@@ -137,14 +137,15 @@ pub enum TaskError {
         /// How often the task had been started, this time included.
         attempt: u32,
     },
-    /// There is no result yet: [`Ticket::wait_timeout`](crate::Ticket::wait_timeout) waited this long. The ticket stays good.
+    /// There is no result yet: [`Ticket::wait_timeout`](crate::Ticket::wait_timeout) waited this long. The ticket
+    /// stays good.
     TimedOut(Duration),
     /// The pool was dropped before the task was over.
     Cancelled,
     /// No worker was left to run the task, and none could be started.
     Broken,
-    /// The argument could not be read in the worker, or the result in the application: what `Deserialize` says. It may be of a
-    /// type that [postcard cannot carry](crate::Pool#functions-and-values).
+    /// The argument could not be read in the worker, or the result in the application: what `Deserialize` says. It
+    /// may be of a type that [postcard cannot carry](crate::Pool#functions-and-values).
     Decode(String),
     /// The result could not be serialised: what its `Serialize` says.
     Encode(String),

@@ -1,8 +1,8 @@
 //! A pool of worker processes that survives the death of any of them.
 //!
 //! A [`Pool`] runs functions in other processes and brings their results back through shared memory. Workers and
-//! application share no lock: a task is claimed by a compare-exchange on one word that names the worker, so a worker may be
-//! killed at any instruction, and the supervisor finds in that word what it had in hand.
+//! application share no lock: a task is claimed by a compare-exchange on one word that names the worker, so a
+//! worker may be killed at any instruction, and the supervisor finds in that word what it had in hand.
 //!
 //! ```
 //! use ipc_pool::Pool;
@@ -15,9 +15,9 @@
 //!
 //! # Features
 //!
-//! `pre-main` (default): a constructor in the program, by which a program with threads that is executed again to make workers turns
-//! aside before its `main`. Without it such a program calls [`init`] first in its `main`, or its pools say
-//! [`NoDiversion`](ZygoteError::NoDiversion).
+//! `pre-main` (default): a constructor in the program, by which a program with threads that is executed again to
+//! make workers turns aside before its `main`. Without it such a program calls [`init`] first in its `main`, or its
+//! pools say [`NoDiversion`](ZygoteError::NoDiversion).
 
 #[cfg(not(loom))]
 extern crate alloc;

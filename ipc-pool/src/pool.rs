@@ -23,8 +23,8 @@ use crate::ticket::Ticket;
 /// Worker processes that run functions for this one.
 ///
 /// A worker may be killed at any instruction, by anybody: the task that it was running resolves as
-/// [`WorkerDied`](crate::TaskError::WorkerDied), or is run again when [`Builder::retries`] says so; every other task is untouched; and
-/// the worker is replaced.
+/// [`WorkerDied`](crate::TaskError::WorkerDied), or is run again when [`Builder::retries`] says so; every other
+/// task is untouched; and the worker is replaced.
 ///
 /// # Functions and values
 ///
@@ -38,17 +38,17 @@ use crate::ticket::Ticket;
 /// ```
 ///
 /// Arguments and results are serde values that own their data (`String`, not `&str`), in
-/// [postcard](https://docs.rs/postcard)'s form. That form does not describe itself, so what asks its bytes what they are is an
-/// `Encode` or `Decode` error: `untagged` and internally tagged enums, `flatten`, and whatever calls `deserialize_any`, such as
-/// a JSON value. With `skip_serializing_if` a value is misread. Handles do not travel to workers: not connections, and
-/// not regions. A value that does not fit into the slot of its task travels in parts, so there is no limit but
-/// [`Builder::limit`].
+/// [postcard](https://docs.rs/postcard)'s form. That form does not describe itself, so what asks its bytes what
+/// they are is an `Encode` or `Decode` error: `untagged` and internally tagged enums, `flatten`, and whatever calls
+/// `deserialize_any`, such as a JSON value. With `skip_serializing_if` a value is misread. Handles do not travel to
+/// workers: not connections, and not regions. A value that does not fit into the slot of its task travels in parts,
+/// so there is no limit but [`Builder::limit`].
 ///
 /// # Programs with threads
 ///
-/// Workers come from a helper process. In a process with threads it is this program, executed again, which turns aside before its
-/// `main`: the feature `pre-main` (default) sees to that. Without it, or in a shared library, where it cannot, call
-/// [`init`](crate::init) first in `main`; otherwise [`Builder::build`] says
+/// Workers come from a helper process. In a process with threads it is this program, executed again, which turns
+/// aside before its `main`: the feature `pre-main` (default) sees to that. Without it, or in a shared library,
+/// where it cannot, call [`init`](crate::init) first in `main`; otherwise [`Builder::build`] says
 /// [`NoDiversion`](crate::ZygoteError::NoDiversion).
 ///
 /// # Statics
@@ -59,8 +59,8 @@ use crate::ticket::Ticket;
 /// # The end
 ///
 /// Dropping the pool kills the workers, waits for them, and resolves what is left as
-/// [`Cancelled`](crate::TaskError::Cancelled), as leaving Python's `with` block does. [`join`](Self::join) finishes everything first. If this
-/// process ends in any other way, SIGKILL included, the workers end as well.
+/// [`Cancelled`](crate::TaskError::Cancelled), as leaving Python's `with` block does. [`join`](Self::join) finishes
+/// everything first. If this process ends in any other way, SIGKILL included, the workers end as well.
 ///
 /// # Threads
 ///
@@ -69,8 +69,8 @@ use crate::ticket::Ticket;
 /// # Forks
 ///
 /// A pool belongs to the process that made it. In a forked copy of that process its methods say
-/// [`PoolError::ForeignProcess`], its tickets [`TaskError::ForeignProcess`](crate::TaskError::ForeignProcess), and what cannot say
-/// anything, such as dropping them, does nothing.
+/// [`PoolError::ForeignProcess`], its tickets [`TaskError::ForeignProcess`](crate::TaskError::ForeignProcess), and
+/// what cannot say anything, such as dropping them, does nothing.
 ///
 /// # Examples
 ///
@@ -130,8 +130,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`PoolError::Closed`], [`PoolError::Broken`] or [`PoolError::ForeignProcess`]; [`PoolError::Encode`] or [`PoolError::TooLarge`] for
-    /// the argument; [`PoolError::Function`] for the function.
+    /// [`PoolError::Closed`], [`PoolError::Broken`] or [`PoolError::ForeignProcess`]; [`PoolError::Encode`] or
+    /// [`PoolError::TooLarge`] for the argument; [`PoolError::Function`] for the function.
     #[doc(alias = "apply_async")]
     pub fn submit<A, R>(&self, f: fn(A) -> R, argument: A) -> Result<Ticket<R>, PoolError>
     where
@@ -190,7 +190,8 @@ impl Pool {
         self.wait_for_supervisor();
     }
 
-    /// As [`join`](Self::join), but what is not finished within `grace` is cancelled; whether everything was finished.
+    /// As [`join`](Self::join), but what is not finished within `grace` is cancelled; whether everything was
+    /// finished.
     pub fn shutdown(mut self, grace: Duration) -> bool {
         if !self.shared.is_home() {
             return false;
@@ -296,14 +297,15 @@ impl Builder {
         self
     }
 
-    /// How many tasks can be queued or running at once, by default 256; [`Pool::submit`] waits while there are as many.
+    /// How many tasks can be queued or running at once, by default 256; [`Pool::submit`] waits while there are as
+    /// many.
     pub fn queue(mut self, tasks: usize) -> Self {
         self.queue = tasks;
         self
     }
 
-    /// How often a task is run again because its worker died with it; by default never, since a task may have done half of
-    /// its work. A task that panics is never run again.
+    /// How often a task is run again because its worker died with it; by default never, since a task may have done
+    /// half of its work. A task that panics is never run again.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self
@@ -316,8 +318,8 @@ impl Builder {
         self
     }
 
-    /// Bytes of shared memory for the argument, and again for the result, of each task in the queue; by default 4096. Larger
-    /// values work, and travel in parts with the help of the supervisor.
+    /// Bytes of shared memory for the argument, and again for the result, of each task in the queue; by default
+    /// 4096. Larger values work, and travel in parts with the help of the supervisor.
     pub fn payload(mut self, bytes: usize) -> Self {
         self.payload = bytes;
         self
@@ -329,8 +331,8 @@ impl Builder {
         self
     }
 
-    /// The most bytes that one argument or one result may have, in its serialised form, by default 1 GiB: beyond it lies an
-    /// error, and not the end of memory.
+    /// The most bytes that one argument or one result may have, in its serialised form, by default 1 GiB: beyond it
+    /// lies an error, and not the end of memory.
     ///
     /// Each item of a [`Pool::map`] has the limit to itself, and so has each of its results, though those of a
     /// chunk travel together.

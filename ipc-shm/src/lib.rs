@@ -52,8 +52,9 @@
 //!
 //! # Your own types
 //!
-//! Rings, [`RawValue`] and locks carry plain data, [`bytemuck::Pod`]: every pattern of bytes is a value, because a peer may
-//! die in the middle of a store, or be of another build. A struct is that by bytemuck's derives (its feature `derive`):
+//! Rings, [`RawValue`] and locks carry plain data, [`bytemuck::Pod`]: every pattern of bytes is a value, because a
+//! peer may die in the middle of a store, or be of another build. A struct is that by bytemuck's derives (its
+//! feature `derive`):
 //!
 //! ```
 //! use bytemuck::{Pod, Zeroable};
@@ -78,11 +79,10 @@
 //!
 //! # Handing it on
 //!
-//! A forked child has everything already. To any other process regions, places, rings and
-//! [`StopToken`]s travel in a [parcel](ipc_core::parcel): in the argument of a
-//! [`Process`](ipc_core::process::Process), or in a message of a connection (feature `serde`, on by default). The process
-//! that gets a ring takes one end of it. A [`File`](std::fs::File) is no serde value: it travels as a
-//! [`Handle`](ipc_core::parcel::Handle).
+//! A forked child has everything already. To any other process regions, places, rings and [`StopToken`]s travel in
+//! a [parcel](ipc_core::parcel): in the argument of a [`Process`](ipc_core::process::Process), or in a message of a
+//! connection (feature `serde`, on by default). The process that gets a ring takes one end of it. A
+//! [`File`](std::fs::File) is no serde value: it travels as a [`Handle`](ipc_core::parcel::Handle).
 //!
 //! ```
 //! # #[cfg(feature = "serde")]
@@ -147,11 +147,12 @@
 //! # Features
 //!
 //! * `std` (default): the kernel wakes the waiters of a lock at once when its holder dies. It includes `alloc`.
-//! * `serde` (default): what is shared travels in parcels. It includes `std`, and brings 11 dependencies through `ipc-core`.
+//! * `serde` (default): what is shared travels in parcels. It includes `std`, and brings 11 dependencies through
+//!   `ipc-core`.
 //! * `alloc`: rings on the heap, for the threads of one process.
 //!
-//! Without any the crate needs neither `std` nor an allocator. Such a program brings a panic handler, `panic = "abort"`, and
-//! `lto = true` or `--gc-sections` (because the precompiled `core` names `rust_eh_personality`), as
+//! Without any the crate needs neither `std` nor an allocator. Such a program brings a panic handler, `panic =
+//! "abort"`, and `lto = true` or `--gc-sections` (because the precompiled `core` names `rust_eh_personality`), as
 //! `tests/no_std_proof` of this crate does.
 #![no_std]
 

@@ -52,8 +52,8 @@ impl Kind {
 /// every [`Shareable`] type; [`Region::planned_with`](crate::Region::planned_with) can put other
 /// values there.
 ///
-/// **Locks** want to be put there by it, with [`Fill::mutexes`](crate::Fill::mutexes): a zeroed lock works, but its waiters
-/// notice the death of its holder within 64 ms, and those of a lock that was put there in about one.
+/// **Locks** want to be put there by it, with [`Fill::mutexes`](crate::Fill::mutexes): a zeroed lock works, but its
+/// waiters notice the death of its holder within 64 ms, and those of a lock that was put there in about one.
 ///
 /// # Examples
 ///

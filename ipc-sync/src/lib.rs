@@ -10,8 +10,8 @@
 //!
 //! # A lock between processes
 //!
-//! A lock does what it can do only in memory that processes share. A `static` is not that: after a fork each process has
-//! a copy of its own, so a lock there is one between threads. A region of `ipc-shm` is:
+//! A lock does what it can do only in memory that processes share. A `static` is not that: after a fork each
+//! process has a copy of its own, so a lock there is one between threads. A region of `ipc-shm` is:
 //!
 //! ```
 //! use ipc_core::process::fork_fn;
@@ -52,8 +52,9 @@
 //!
 //! # Your own types
 //!
-//! What a lock guards is [`Shareable`]: plain data, of which every pattern of bytes is a value, because its last owner may
-//! have been killed in the middle of a store. A struct of yours is that by bytemuck's derives (its feature `derive`):
+//! What a lock guards is [`Shareable`]: plain data, of which every pattern of bytes is a value, because its last
+//! owner may have been killed in the middle of a store. A struct of yours is that by bytemuck's derives (its
+//! feature `derive`):
 //!
 //! ```
 //! use bytemuck::{Pod, Zeroable};
@@ -76,8 +77,8 @@
 //! # What the locks have in common
 //!
 //! * Liveness is asked of the kernel. No time-out makes a process dead, and a stopped one lives.
-//! * An uncontended operation makes no system call, except the first release of a lock. A wait sleeps on a futex in slices of at most
-//!   64 ms, at whose ends it looks whether the owner lives.
+//! * An uncontended operation makes no system call, except the first release of a lock. A wait sleeps on a futex in
+//!   slices of at most 64 ms, at whose ends it looks whether the owner lives.
 //! * Time-outs are kept on `CLOCK_MONOTONIC`; signals neither shorten nor lengthen them.
 //! * Guards are not `Send`. Ownership belongs to the process.
 //! * Those who map the memory trust each other: whoever can write to a lock can open it.
@@ -85,9 +86,10 @@
 //! # Features
 //!
 //! `std` (default): a dying holder's waiters are woken by the kernel at once, and a guard that is dropped by a
-//! panic leaves word of it. Without it a death is found at the end of a slice, and the crate needs neither `std` nor an allocator:
-//! such a program brings a panic handler, `panic = "abort"`, and `lto = true` or `--gc-sections` (because the precompiled
-//! `core` names `rust_eh_personality`), as `ipc-shm/tests/no_std_proof` in the repository does.
+//! panic leaves word of it. Without it a death is found at the end of a slice, and the crate needs neither `std`
+//! nor an allocator: such a program brings a panic handler, `panic = "abort"`, and `lto = true` or `--gc-sections`
+//! (because the precompiled `core` names `rust_eh_personality`), as `ipc-shm/tests/no_std_proof` in the repository
+//! does.
 #![no_std]
 
 #[cfg(any(feature = "std", test, loom))]

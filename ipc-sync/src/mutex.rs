@@ -24,10 +24,9 @@ use crate::raw::mutex::{Found, Missed, RawMutex, Refused, Until};
 /// A lock that several processes share, and that survives the death of any of them.
 ///
 /// It lies in memory that the processes map, be it a region of `ipc-shm` or any other `MAP_SHARED` mapping. In a
-/// `static` it works between the threads of one process and no further: after a fork each process has a copy of
-/// its own. It needs no table, no attach call and
-/// no initialisation: zeroed memory is a free lock around a zeroed value, though one whose waiters notice a death later
-/// (see [`new`](Self::new)). It takes 16 bytes, and the value.
+/// `static` it works between the threads of one process and no further: after a fork each process has a copy of its
+/// own. It needs no table, no attach call and no initialisation: zeroed memory is a free lock around a zeroed
+/// value, though one whose waiters notice a death later (see [`new`](Self::new)). It takes 16 bytes, and the value.
 ///
 /// Uncontended, [`lock`](Self::lock) and the guard's drop are one compare-exchange each and no
 /// system call, but for the first time: the lock does not know yet that nobody sleeps.
@@ -53,10 +52,10 @@ use crate::raw::mutex::{Found, Missed, RawMutex, Refused, Until};
 ///
 /// # In functions that return `Box<dyn Error>`
 ///
-/// A [`LockError`] borrows the lock, since it may *have* it, and for that reason is not `Send` either. So `lock()?` does not compile
-/// where the error outlives the lock or has to be `Send`: in a function that returns `Box<dyn Error>` or an `anyhow::Error`, for
-/// example. Take care of [`Recovered`](LockError::Recovered) where you lock, which is the place for it anyway, and hand on the text
-/// of the rest:
+/// A [`LockError`] borrows the lock, since it may *have* it, and for that reason is not `Send` either. So `lock()?`
+/// does not compile where the error outlives the lock or has to be `Send`: in a function that returns `Box<dyn
+/// Error>` or an `anyhow::Error`, for example. Take care of [`Recovered`](LockError::Recovered) where you lock,
+/// which is the place for it anyway, and hand on the text of the rest:
 ///
 /// ```
 /// use std::error::Error;
@@ -142,9 +141,9 @@ impl<T: Shareable> Mutex<T> {
         ///
         /// # Safety
         ///
-        /// Wherever the lock is placed: for as long as any thread has locked it and not unlocked
-        /// it, forgotten guards included, its memory is not used for anything else. A region of `ipc-shm` sees to that.
-        /// A lock in a `static` satisfies it; one on a stack or on the heap does not.
+        /// Wherever the lock is placed: for as long as any thread has locked it and not unlocked it, forgotten
+        /// guards included, its memory is not used for anything else. A region of `ipc-shm` sees to that. A lock in
+        /// a `static` satisfies it; one on a stack or on the heap does not.
         ///
         /// # Examples
         ///

@@ -4,7 +4,8 @@
 //! cargo run --release --example wordcount -- [DIR] [--workers N] [--chaos] [--help]
 //! ```
 //!
-//! Directories below DIR whose names begin with a dot are left out; DIR itself may be one. Symbolic links are not followed.
+//! Directories below DIR whose names begin with a dot are left out; DIR itself may be one. Symbolic links are not
+//! followed.
 //!
 //! A word is a maximal run of Unicode letters, digits and `_`, in lower case. Text is what is UTF-8, whatever
 //! characters it has; other files, and those that cannot be read, are counted and named.

@@ -110,9 +110,9 @@ impl Region {
 
     /// A new region for what `plan` contains, all zero.
     ///
-    /// For a plan with a [`Mutex`](ipc_sync::Mutex) in it, [`planned_with`](Self::planned_with) is better: a zeroed lock is
-    /// of the kind without the death baton, whose waiters look for a dead holder from time to time and find it within
-    /// 64 ms, instead of being woken by the kernel at once.
+    /// For a plan with a [`Mutex`](ipc_sync::Mutex) in it, [`planned_with`](Self::planned_with) is better: a zeroed
+    /// lock is of the kind without the death baton, whose waiters look for a dead holder from time to time and find
+    /// it within 64 ms, instead of being woken by the kernel at once.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! Rings: bounded queues of plain data, in shared memory.
 //!
 //! No call waits: `push` and `pop` answer at once, and both sides poll. A loop around one looks at the answer, for
-//! only [`Full`](PushError::Full) and [`Empty`](PopError::Empty) go away by themselves; a loop that goes on while there is any error
-//! never ends when the peer is gone.
+//! only [`Full`](PushError::Full) and [`Empty`](PopError::Empty) go away by themselves; a loop that goes on while
+//! there is any error never ends when the peer is gone.
 
 mod error;
 mod role;
