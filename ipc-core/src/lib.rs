@@ -36,28 +36,30 @@
 //! # fn main() {}
 //! ```
 //!
-//! Four programs in the crate's folder `examples` show that under each start method: `process`, `pipe`, `start_methods` and
-//! `contexts`.
+//! Four programs in the crate's folder `examples` show that under each start method: `process`, `pipe`,
+//! `start_methods` and `contexts`.
 //!
 //! # Process-wide state
 //!
-//! A page with this process's identity, which a fork wipes; a list of the locks that each thread
-//! holds in regions; a flag that remembers that the kernel lacks a call; whether the program was diverted; the number
-//! of the last long message; for each thread, the parcel that is being packed; and
-//! [`Context::global`](process::Context::global) with the helper process that it made. No thread, but for one in a process that is a
-//! daemon; no signal handler, no `atexit`, and never a wait for *any* child.
+//! A page with this process's identity, which a fork wipes; a list of the locks that each thread holds in regions;
+//! a flag that remembers that the kernel lacks a call; whether the program was diverted; the number of the last
+//! long message; for each thread, the parcel that is being packed; and
+//! [`Context::global`](process::Context::global) with the helper process that it made. No thread, but for one in a
+//! process that is a daemon; no signal handler, no `atexit`, and never a wait for *any* child.
 //!
 //! # Features
 //!
 //! All are on by default.
 //!
-//! * `std`: [`connection`], [`process::fork_fn`], [`process::Spawn`], [`process::zygote`], the thread-locals of [`baton`], and descriptor
-//!   types that are std's own. Without it there are [`process::fork()`], [`process::Child`], [`fdpass`], [`function`], [`futex`],
-//!   [`clock`] and [`identity`], for a `#![no_std]` program that links a C library.
-//! * `serde`: [`parcel`], [`process::Process`] and [`process::Context`], and values as messages. It brings 11 of the crate's 17
-//!   dependencies.
-//! * `pre-main`: a constructor in the program, by which it turns aside before its `main` when it was executed to be a helper, and
-//!   which returns at once when not. Without it such a program calls [`process::init`] first in its `main`.
+//! * `std`: [`connection`], [`process::fork_fn`], [`process::Spawn`], [`process::zygote`], the thread-locals of
+//!   [`baton`], and descriptor types that are std's own. Without it there are [`process::fork()`],
+//!   [`process::Child`], [`fdpass`], [`function`], [`futex`], [`clock`] and [`identity`], for a `#![no_std]`
+//!   program that links a C library.
+//! * `serde`: [`parcel`], [`process::Process`] and [`process::Context`], and values as messages. It brings 11 of
+//!   the crate's 17 dependencies.
+//! * `pre-main`: a constructor in the program, by which it turns aside before its `main` when it was executed to be
+//!   a helper, and which returns at once when not. Without it such a program calls [`process::init`] first in its
+//!   `main`.
 #![no_std]` program that links a C library.
 #![no_std]
 
