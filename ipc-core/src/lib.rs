@@ -1,6 +1,6 @@
-//! The operating-system floor of process-shared data structures, for Linux.
+//! What process-shared data structures and their processes need of Linux.
 //!
-//! Everything that `ipc-sync`, `ipc-shm` and `ipc-pool` ask of the kernel is here, and nothing else is:
+//! `ipc-sync`, `ipc-shm` and `ipc-pool` are built on this; processes and connections are of use by themselves.
 //!
 //! | module | what it answers |
 //! |---|---|

@@ -30,8 +30,9 @@ pub enum ExitStatus {
         /// Whether the kernel wrote a core image.
         core_dumped: bool,
     },
-    /// The process has ended, and somebody else took its status: SIGCHLD is ignored or another
-    /// thread reaped it, on a kernel older than 6.15; or the handle was inherited by a process that
+    /// The process has ended, and somebody else took its status: SIGCHLD is ignored, another
+    /// thread reaped it, or it is a child of a helper (of `StartMethod::Auto`, `ForkServer` or a
+    /// `Zygote`), on a kernel older than 6.15; or the handle was inherited by a process that
     /// is not the parent, and the parent leaves the zombie lying.
     Unknown,
 }

@@ -36,7 +36,8 @@ use crate::{Kind, Place, Plan};
 /// [`Step::Reserve`]).
 ///
 /// It travels to another process as a file descriptor, inherited or sent over a Unix socket, and
-/// [`from_fd`](Self::from_fd) maps it there. A forked child has it already.
+/// [`from_fd`](Self::from_fd) maps it there; or inside an argument or a message, by the feature `serde`. A forked
+/// child has it already.
 ///
 /// # Trust
 ///
