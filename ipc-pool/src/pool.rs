@@ -47,9 +47,9 @@ use crate::ticket::Ticket;
 /// # Programs with threads
 ///
 /// Workers come from a helper process. In a process with threads it is this program, executed again, which turns
-/// aside before its `main`: the feature `pre-main` (default) sees to that. Without it, or in a shared library,
-/// where it cannot, call [`init`](crate::init) first in `main`; otherwise [`Builder::build`] says
-/// [`NoDiversion`](crate::ZygoteError::NoDiversion).
+/// aside before its `main`: the feature `pre-main` (default) sees to that. Without it, call [`init`](crate::init)
+/// first in `main`; otherwise [`Builder::build`] says [`NoDiversion`](crate::ZygoteError::NoDiversion). So it does
+/// in a shared library, where neither works: there a pool is made while the process has one thread.
 ///
 /// # Statics
 ///
