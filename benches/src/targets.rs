@@ -17,6 +17,14 @@ pub const RING: &str = "ipc-shm push/pop";
 pub const BYTES: &str = "ipc-shm bytes";
 /// Ours, in the family `mutex`.
 pub const MUTEX: &str = "ipc-sync Mutex";
+/// Ours, in the family `spawn`: a program, described anew each time.
+pub const SPAWN: &str = "ipc-core Spawn";
+/// Ours, in the family `spawn`: a program that was described once.
+pub const PREPARED: &str = "ipc-core Spawn, prepared";
+/// Ours, in the family `spawn`: a function in a child of a helper.
+pub const FORKSERVER: &str = "ipc-core Process, forkserver";
+/// Ours, in the family `spawn`: messages.
+pub const CONNECTION: &str = "ipc-core connection";
 
 /// Fewer pairs than this decide nothing.
 pub const ENOUGH: usize = 9;
@@ -230,6 +238,21 @@ pub static TARGETS: &[Target] = &[
         "waking a sleeper costs what the kernel's futex costs, and at most 15 % more"),
     target("mutex", "hand-over, one cpu", MUTEX, "bare futex (floor)", AtMost(1.3),
         "on one processor a hand-over costs a bare futex and at most 30 % more"),
+
+    target("spawn", "program, until the call returns", SPAWN, "posix_spawn", AtMost(0.65),
+        "two thirds of the C library's time, at most"),
+    target("spawn", "program, until the call returns", PREPARED, "posix_spawn", AtMost(0.65),
+        "two thirds of the C library's time, at most"),
+    target("spawn", "program, until it has ended", SPAWN, "std Command", AtMost(0.98),
+        "a program's whole life costs less than std's, most of which is the kernel's"),
+    target("spawn", "function in a process, until it has ended", FORKSERVER, "Python forkserver",
+        AtMost(0.2), "a fifth of the time of Python's helper"),
+    target("spawn", "function in a process, until it has ended", FORKSERVER, "Python fork",
+        AtMost(0.5), "half of the time of Python's fork"),
+    target("spawn", "round trip 64 B, two cpus", CONNECTION, "bare socket (floor)", AtMost(1.1),
+        "a message costs what the kernel's socket costs, and at most 10 % more"),
+    target("spawn", "round trip 64 B, one cpu", CONNECTION, "bare socket (floor)", AtMost(1.1),
+        "a message costs what the kernel's socket costs, and at most 10 % more"),
 ];
 
 #[cfg(test)]
@@ -274,7 +297,9 @@ mod tests {
     #[test]
     fn every_name_in_the_table_exists_or_is_known_to_be_missing() {
         let families = crate::families::all();
-        let missing_peers = ["iceoryx2", "ipc-channel", "Python Queue"];
+        // Python is not on every machine.
+        let missing_peers =
+            ["iceoryx2", "ipc-channel", "Python Queue", "Python forkserver", "Python fork"];
         let missing_workloads = ["1 KiB", "64 KiB"];
         for target in TARGETS {
             let family = families.iter().find(|family| family.name == target.family);
@@ -290,7 +315,8 @@ mod tests {
                     || peers.clone().any(|name| name == target.peer),
                 "{target:?}"
             );
-            assert!([RING, BYTES, MUTEX].contains(&target.lead), "{target:?}");
+            let ours = [RING, BYTES, MUTEX, SPAWN, PREPARED, FORKSERVER, CONNECTION];
+            assert!(ours.contains(&target.lead), "{target:?}");
             let fast = workload.measure.is_rate();
             assert_eq!(fast, matches!(target.bound, AtLeast(_)), "{target:?}: rates are high");
         }

@@ -1,6 +1,7 @@
 //! What there is to measure.
 
 mod mutex;
+mod spawn;
 mod spsc;
 
 use crate::subject::Family;
@@ -8,5 +9,5 @@ use crate::subject::Family;
 /// Every family, in the order of the report.
 #[must_use]
 pub fn all() -> Vec<Family> {
-    vec![spsc::family(), mutex::family()]
+    vec![spsc::family(), mutex::family(), spawn::family()]
 }

@@ -4,4 +4,6 @@ pub mod floor;
 pub mod kernel;
 pub mod locks;
 pub mod pthread;
+pub mod python;
 pub mod rings;
+pub mod spawners;
