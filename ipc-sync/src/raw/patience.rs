@@ -57,64 +57,79 @@ impl Looks {
 
 /// The most rounds that a wait spins: about 25 µs, the cost of a sleep and a wake across cores.
 const MOST_ROUNDS: u32 = 1000;
-/// The fewest: about half a microsecond, which a sleep hides.
-const FEWEST_ROUNDS: u32 = 20;
+/// How much longer than the last time a wait may take and still be caught.
+const MARGIN: u32 = 20;
 /// One wait in so many spins for as long as may be, to learn whether times have changed: where
-/// everybody sleeps, nobody answers within a short spin.
-const EXPLORE: u32 = 32;
+/// everybody sleeps, nobody answers within a short spin. Where that teaches nothing, as on one
+/// processor, it becomes rarer.
+const OFTEN: u32 = 32;
+const SELDOM: u32 = 1024;
 
 /// What this process has learnt: the rounds that the next wait should spin.
 static ROUNDS: AtomicU32 = AtomicU32::new(100);
-/// How many waits there were; the first is not one that explores.
-static WAITS: AtomicU32 = AtomicU32::new(1);
+/// After so many waits the next one explores.
+static COUNTDOWN: AtomicU32 = AtomicU32::new(OFTEN);
+/// How many waits lie between two that explore.
+static PERIOD: AtomicU32 = AtomicU32::new(OFTEN);
+
+/// Rounds from one look at the lock to the next.
+///
+/// Each look takes the lock's cache line from its owner. In a crowd around a tiny section, where a
+/// wait is over at the first look, that costs more than it brings: whoever has the line gets dozens of
+/// sections done while the others stay away.
+static GAP: AtomicU32 = AtomicU32::new(1);
+/// About a microsecond.
+const WIDEST_GAP: u32 = 32;
 
 /// Spins until `changed`, for as long as experience says that it may pay.
 ///
 /// The budget is twice what waits took that ended by spinning, and shrinks by an eighth with each
-/// that did not. It belongs to the process and not to a lock, in which there is no room for it. On
-/// one processor it is zero, since the owner cannot run meanwhile.
+/// that did not, down to nothing. It belongs to the process and not to a lock, in which there is no
+/// room for it. How many processors the caller may run on says nothing: processes that are pinned to
+/// one each have the most to win. A wait that explores also looks at every round, and so learns
+/// whether there is a crowd.
 ///
 /// The numbers race with those of other threads, which costs a wait its best budget and no more.
 pub(crate) fn spin_until(mut changed: impl FnMut() -> bool) -> bool {
     if cfg!(loom) {
         return false;
     }
-    let waits = WAITS.load(Ordering::Relaxed);
-    WAITS.store(waits.wrapping_add(1), Ordering::Relaxed);
-    let explores = waits % EXPLORE == 0;
-    if !has_two_processors(explores) {
-        return false;
-    }
+    let left = COUNTDOWN.load(Ordering::Relaxed);
+    let explores = left == 0;
     let learnt = ROUNDS.load(Ordering::Relaxed);
-    for round in 0..if explores { MOST_ROUNDS } else { learnt } {
+    COUNTDOWN.store(left.wrapping_sub(1).min(SELDOM), Ordering::Relaxed);
+    let gap = GAP.load(Ordering::Relaxed);
+    let (step, budget) = if explores { (1, MOST_ROUNDS) } else { (gap, learnt.max(gap)) };
+    let mut round = 0;
+    while round < budget {
+        (0..step).for_each(|_| spin_loop());
         if changed() {
-            ROUNDS.store(after_success(learnt, round), Ordering::Relaxed);
+            if explores {
+                PERIOD.store(OFTEN, Ordering::Relaxed);
+                COUNTDOWN.store(OFTEN, Ordering::Relaxed);
+                let next = if round == 0 { (2 * gap).min(WIDEST_GAP) } else { 1 };
+                GAP.store(next, Ordering::Relaxed);
+            }
+            if step == 1 {
+                ROUNDS.store(after_success(learnt, round), Ordering::Relaxed);
+            }
             return true;
         }
-        spin_loop();
+        round += step;
     }
-    ROUNDS.store((learnt - learnt / 8).max(FEWEST_ROUNDS), Ordering::Relaxed);
+    ROUNDS.store(learnt - learnt.div_ceil(8), Ordering::Relaxed);
+    if explores {
+        let period = (PERIOD.load(Ordering::Relaxed) * 2).min(SELDOM);
+        PERIOD.store(period, Ordering::Relaxed);
+        COUNTDOWN.store(period, Ordering::Relaxed);
+    }
     false
 }
 
 /// Up at once, down slowly.
 fn after_success(learnt: u32, round: u32) -> u32 {
-    let wanted = (2 * round + FEWEST_ROUNDS).min(MOST_ROUNDS);
+    let wanted = (2 * round + MARGIN).min(MOST_ROUNDS);
     if wanted > learnt { wanted } else { learnt - (learnt - wanted) / 8 }
-}
-
-/// Whether the owner of a lock may run while the caller spins. The affinity of a process may
-/// change, and is looked at `anew` now and then.
-fn has_two_processors(anew: bool) -> bool {
-    /// 0 is "not known yet".
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let known = COUNT.load(Ordering::Relaxed);
-    if known != 0 && !anew {
-        return known > 1;
-    }
-    let count = ipc_core::processors();
-    COUNT.store(count, Ordering::Relaxed);
-    count > 1
 }
 
 #[cfg(all(test, not(loom)))]
@@ -152,7 +167,7 @@ mod tests {
 
     #[test]
     fn the_budget_follows_what_waits_took() {
-        assert_eq!(after_success(FEWEST_ROUNDS, 400), 820);
+        assert_eq!(after_success(0, 400), 800 + MARGIN);
         assert_eq!(after_success(MOST_ROUNDS, 990), MOST_ROUNDS);
         let settled = (0..100).fold(MOST_ROUNDS, |learnt, _| after_success(learnt, 5));
         assert!((30..40).contains(&settled), "{settled}");
@@ -160,24 +175,22 @@ mod tests {
 
     #[test]
     fn spinning_in_vain_becomes_rare_and_short() {
-        if ipc_core::processors() < 2 {
-            return;
-        }
         let mut rounds = 0;
         let mut wait = || {
             rounds += 1;
             false
         };
-        for _ in 0..100 {
+        for _ in 0..2 * SELDOM {
             assert!(!spin_until(&mut wait));
         }
         rounds = 0;
-        for _ in 0..EXPLORE {
+        for _ in 0..=SELDOM {
             spin_until(|| {
                 rounds += 1;
                 false
             });
         }
-        assert_eq!(rounds, MOST_ROUNDS + (EXPLORE - 1) * FEWEST_ROUNDS);
+        // One wait explores; the others look once.
+        assert_eq!(rounds, MOST_ROUNDS + SELDOM);
     }
 }
