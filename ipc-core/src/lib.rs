@@ -60,7 +60,6 @@
 //! * `pre-main`: a constructor in the program, by which it turns aside before its `main` when it was executed to be
 //!   a helper, and which returns at once when not. Without it such a program calls [`process::init`] first in its
 //!   `main`.
-#![no_std]` program that links a C library.
 #![no_std]
 
 #[cfg(not(target_os = "linux"))]
