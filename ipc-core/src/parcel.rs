@@ -18,6 +18,16 @@
 //! Packing copies each handle (`F_DUPFD_CLOEXEC`), so that both processes have one afterwards. Whoever shall see the end
 //! of a connection drops its own.
 //!
+//! # Bytes from others
+//!
+//! Whatever the bytes are, unpacking ends with a value or an error, takes memory in proportion to
+//! their number, and leaves no descriptor behind: for most types. Take these only from peers that you
+//! trust:
+//!
+//! * a type that holds itself, such as a tree. A very deep one overflows the stack, which ends the
+//!   process;
+//! * a list of values that take no bytes at all. Its length is just said, and may be 2⁶⁴ − 1.
+//!
 //! # Examples
 //!
 //! ```

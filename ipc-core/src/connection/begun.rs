@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::event::PollFlags;
 use rustix::io::IoSliceMut;
-use rustix::net::RecvFlags;
+use rustix::net::{RecvFlags, recv};
 
 use super::packet::{HEADER, Header, MessageId, PART, WHOLE};
 use super::{Message, RecvError, wait};
@@ -25,7 +25,7 @@ pub(super) enum Step {
     Taken,
     /// The message will not come to its end.
     Torn,
-    /// The same, because another one has begun.
+    /// The same, because another one has begun, and is taken already.
     Other(Begun),
 }
 
@@ -39,6 +39,11 @@ impl Begun {
     }
 
     pub(super) fn recv(&mut self, socket: &OwnedFd, deadline: Deadline) -> Result<Step, RecvError> {
+        // Another message stays in the socket, so that whoever waits for the descriptor wakes for it.
+        // A second receiver on this end may take it first: then what comes is judged below.
+        if is_first(socket, deadline)? {
+            return Ok(Step::Torn);
+        }
         let bytes = &mut self.message.bytes;
         let had = bytes.len();
         // Room for what is awaited, and for the first packet of another message.
@@ -122,21 +127,42 @@ pub(super) fn recv_packet(
     bufs: &mut [IoSliceMut<'_>],
     deadline: Deadline,
 ) -> Result<Packet, RecvError> {
+    retry(socket, deadline, |flags| match recv_parts(socket, bufs, flags) {
+        Ok(Received { len, fds }) => Ok(Packet { len, fds, is_cut: false }),
+        Err(fdpass::RecvError::Truncated) => {
+            let len = bufs.iter().map(|buf| buf.len()).sum();
+            Ok(Packet { len, fds: Fds::default(), is_cut: true })
+        }
+        Err(error) => Err(error),
+    })
+}
+
+/// Whether the next packet is the first of a message. It stays where it is, and so do its descriptors.
+fn is_first(socket: &OwnedFd, deadline: Deadline) -> Result<bool, RecvError> {
+    let mut header = [0; HEADER];
+    let (len, _) = retry(socket, deadline, |flags| {
+        recv(socket, &mut header, flags | RecvFlags::PEEK).map_err(fdpass::RecvError::Os)
+    })?;
+    Ok(len == HEADER && matches!(Header::decode(&header), Some(Header::First { .. })))
+}
+
+/// Repeats `call` until it has something, or until `deadline`.
+fn retry<T>(
+    socket: &OwnedFd,
+    deadline: Deadline,
+    mut call: impl FnMut(RecvFlags) -> Result<T, fdpass::RecvError>,
+) -> Result<T, RecvError> {
     let flags = if deadline == Deadline::FAR { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
     loop {
-        match recv_parts(socket, bufs, flags) {
-            Ok(Received { len, fds }) => return Ok(Packet { len, fds, is_cut: false }),
-            Err(fdpass::RecvError::Truncated) => {
-                let len = bufs.iter().map(|buf| buf.len()).sum();
-                return Ok(Packet { len, fds: Fds::default(), is_cut: true });
-            }
+        match call(flags) {
+            Ok(came) => return Ok(came),
             Err(fdpass::RecvError::Os(Errno::AGAIN)) => {
                 if !wait::until_ready(socket, PollFlags::IN, deadline)? {
                     return Err(RecvError::TimedOut);
                 }
             }
             // The peer closed with messages of ours unread. It is said once, before what it sent.
-            Err(fdpass::RecvError::Os(Errno::CONNRESET)) => {}
+            Err(fdpass::RecvError::Os(Errno::CONNRESET | Errno::INTR)) => {}
             Err(error) => return Err(error.into()),
         }
     }

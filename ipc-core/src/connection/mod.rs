@@ -52,7 +52,7 @@ mod wait;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{Shutdown, shutdown};
 
@@ -131,6 +131,12 @@ impl Connection {
     fn over(socket: OwnedFd) -> Self {
         let socket = Arc::new(socket);
         Self { receiver: Receiver::over(socket.clone()), sender: Sender::over(socket) }
+    }
+
+    /// Whether both halves are of one socket. [`receiver`](Self::receiver) and
+    /// [`sender`](Self::sender) lend them, and what is lent can be swapped.
+    fn is_one(&self) -> bool {
+        self.receiver.as_fd().as_raw_fd() == self.sender.as_fd().as_raw_fd()
     }
 
     /// Takes an end that another process made.
@@ -247,9 +253,10 @@ impl AsFd for Connection {
 impl TryFrom<Connection> for OwnedFd {
     type Error = Connection;
 
-    /// The socket, unless a message has been received in part.
+    /// The socket, unless a message has been received in part, or one of the halves has been
+    /// exchanged for another connection's.
     fn try_from(connection: Connection) -> Result<Self, Connection> {
-        if !connection.receiver.is_idle() {
+        if !connection.receiver.is_idle() || !connection.is_one() {
             return Err(connection);
         }
         let Connection { receiver, sender } = connection;
@@ -258,10 +265,14 @@ impl TryFrom<Connection> for OwnedFd {
     }
 }
 
+/// As a [`Receiver`]; and not as the halves of two connections.
 #[cfg(feature = "serde")]
 impl serde::Serialize for Connection {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        crate::parcel::serialize(self, serializer)
+        if !self.is_one() {
+            return Err(serde::ser::Error::custom("halves of two connections are none"));
+        }
+        serde::Serialize::serialize(&self.receiver, serializer)
     }
 }
 

@@ -21,6 +21,11 @@ use crate::fdpass::Fds;
 /// The longest message that is taken unless [`Receiver::set_limit`] says otherwise: 1 GiB.
 const LIMIT: usize = 1 << 30;
 
+/// How many packets are still taken when the deadline has passed. The usual socket buffer takes fewer
+/// of a long message, so what is there in time is received; a peer that sends without end is not
+/// listened to without end.
+const LATE: u32 = 16;
+
 /// A message as it came.
 ///
 /// # Examples
@@ -65,7 +70,8 @@ pub struct Receiver {
     limit: usize,
     /// Where the next message begins.
     first: Box<[u8; HEADER + WHOLE]>,
-    /// A message that has not come whole, or has, behind one that was torn.
+    /// A message that has not come whole; or has, behind one that was torn, if another process
+    /// receives on this end as well.
     begun: Option<Begun>,
     /// What came was no message: nothing is taken any more.
     broken: bool,
@@ -192,6 +198,7 @@ impl Receiver {
         if self.broken {
             return Err(RecvError::Malformed);
         }
+        let mut late = 0;
         let error = loop {
             let step = match self.begun.take() {
                 None => match self.recv_first(message, deadline) {
@@ -208,9 +215,16 @@ impl Receiver {
             if let Err(error) = step {
                 break error;
             }
+            // More is awaited: of a long message, or behind a packet that belongs to none.
+            late += u32::from(deadline.has_passed());
+            if late > LATE && !self.begun.as_ref().is_some_and(Begun::is_whole) {
+                break RecvError::TimedOut;
+            }
         };
         if matches!(error, RecvError::Malformed | RecvError::DescriptorsLost) {
             self.broken = true;
+            // With the descriptors that it brought.
+            self.begun = None;
             // Both ways: the peer must not go on either. It may be shut down already.
             let _ = shutdown(&self.socket, Shutdown::Both);
         }
@@ -314,7 +328,8 @@ impl Receiver {
 
 impl AsFd for Receiver {
     /// The socket: readable when a message, the beginning of one, or the end has come. Nothing is
-    /// kept in front of it, so an event loop may wait for it as it is.
+    /// kept in front of it, so an event loop may wait for it as it is. (If several processes receive
+    /// on this end: after a [`RecvError::Torn`] ask once more before the next wait.)
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -344,9 +359,13 @@ impl fmt::Debug for Receiver {
     }
 }
 
+/// Not while a message has been received in part: whoever gets the copy would miss it.
 #[cfg(feature = "serde")]
 impl serde::Serialize for Receiver {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !self.is_idle() {
+            return Err(serde::ser::Error::custom("a message has been received in part"));
+        }
         crate::parcel::serialize(self, serializer)
     }
 }

@@ -187,7 +187,8 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// `ENOTCONN`, if the receiver is gone.
+    /// What the kernel says to `shutdown`, and to a connected socket it says nothing: not even if the
+    /// receiver is gone.
     ///
     /// # Examples
     ///

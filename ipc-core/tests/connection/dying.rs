@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use ipc_core::clock::Deadline;
-use ipc_core::connection::{Receiver, RecvError, SendError, Sender, pair, simplex};
+use ipc_core::connection::{Receiver, RecvError, SendError, Sender, pair, simplex, wait_any};
 use ipc_core::fdpass::send_with_fds;
 use ipc_core::process::Child;
 use ipc_testkit::cases::doing;
@@ -30,6 +30,10 @@ pub(crate) fn s09_sender_to_nobody() {
     await_sleep_in_socket(child.id());
     drop(receiver);
     expect_ok(child);
+    // To say that nothing more will come is right also then.
+    let (receiver, sender) = simplex().expect("simplex");
+    drop(receiver);
+    assert_eq!(sender.close(), Ok(()));
     // One that only receives cannot be sent to, and says nothing itself.
     let (mut receiver, sender) = simplex().expect("simplex");
     sender.close().expect("close");
@@ -151,5 +155,28 @@ pub(crate) fn receiver_killed() {
         drop(sender);
         assert!(receiver.recv().as_deref() == Ok(b"the next one"));
         assert!(receiver.recv() == Err(RecvError::Closed));
+    }
+}
+
+/// What follows a torn message stays in the socket until it is asked for, so that a wait for the
+/// descriptor ends.
+pub(crate) fn event_loop_behind_a_torn_message() {
+    let packets = packets(&pattern(3, 5000));
+    for limit in [4096, 1000] {
+        let (mut receiver, mut sender) = simplex().expect("simplex");
+        send_with_fds(&sender, &packets[0], &[]).expect("send");
+        sender.send(&pattern(1, 2000)).expect("send");
+        sender.send(b"last").expect("send");
+        assert_eq!(wait_any(&[&receiver], Deadline::FAR), Ok(vec![0]));
+        assert_eq!(receiver.recv_timeout(Duration::ZERO), Err(RecvError::Torn));
+        receiver.set_limit(limit);
+        assert_eq!(wait_any(&[&receiver], Deadline::now()), Ok(vec![0]), "nobody would wake");
+        let expected = if limit < 2000 {
+            Err(RecvError::TooLarge { len: 2000, limit })
+        } else {
+            Ok(pattern(1, 2000))
+        };
+        assert_eq!(receiver.recv(), expected);
+        assert_eq!(receiver.recv().as_deref(), Ok(&b"last"[..]));
     }
 }

@@ -231,3 +231,47 @@ pub(crate) fn no_end() {
     refused(inet.expect("socket"), Errno::INVAL);
     drop(pair().expect("pair"));
 }
+
+/// Packets of no message do not keep a receiver beyond its deadline, and what is behind them comes.
+pub(crate) fn endless_strays() {
+    for begun in [false, true] {
+        let (raw, mut receiver) = raw_and_receiver();
+        enlarge(&raw);
+        let [first, mut stray] = <[_; 2]>::try_from(packets(&pattern(1, 5000))).expect("two");
+        if begun {
+            say(&raw, &first);
+        }
+        // Another sender's.
+        stray[8] ^= 1;
+        (0..100).for_each(|_| say(&raw, &stray));
+        let mut sender = Sender::from_fd(raw).expect("an end");
+        sender.send(b"behind them").expect("send");
+        let mut calls = 0;
+        let last = loop {
+            match receiver.recv_timeout(Duration::ZERO) {
+                Err(RecvError::TimedOut) => calls += 1,
+                other => break other,
+            }
+        };
+        if begun {
+            assert_eq!(last, Err(RecvError::Torn));
+            assert_eq!(receiver.recv().as_deref(), Ok(&b"behind them"[..]));
+        } else {
+            assert_eq!(last.as_deref(), Ok(&b"behind them"[..]));
+        }
+        assert!((3..=10).contains(&calls), "{calls} calls");
+    }
+}
+
+/// Descriptors of a message that began before the nonsense are closed with the connection.
+pub(crate) fn nonsense_behind_descriptors() {
+    let stdin = std::io::stdin();
+    let mut first = packets(&pattern(1, 5000)).swap_remove(0);
+    first[1] = 3;
+    let (raw, mut receiver) = raw_and_receiver();
+    let before = open_fds();
+    send_with_fds(&raw, &first, &[stdin.as_fd(); 3]).expect("send");
+    say(&raw, b"nonsense");
+    assert_eq!(receiver.recv(), Err(RecvError::Malformed));
+    assert_eq!(open_fds(), before);
+}

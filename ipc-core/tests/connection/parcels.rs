@@ -1,10 +1,12 @@
 //! Values with handles inside.
 
+use core::time::Duration;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::catch_unwind;
 
 use ipc_core::Errno;
 use ipc_core::connection::{Connection, Receiver, RecvError, Sender, pair, simplex};
+use ipc_core::fdpass::send_with_fds;
 use ipc_core::parcel::{Handle, Parcel, ParcelError};
 use ipc_core::process::fork_fn;
 use ipc_testkit::cases::open_fds;
@@ -12,7 +14,8 @@ use rustix::fs::{MemfdFlags, fstat, memfd_create};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::tools::{child_without, expect_ok};
+use crate::hostile::packets;
+use crate::tools::{child_without, expect_ok, pattern};
 
 fn file() -> OwnedFd {
     memfd_create(c"sent", MemfdFlags::CLOEXEC).expect("memfd")
@@ -171,4 +174,30 @@ pub(crate) fn panicking() {
         i32::from(!outside)
     });
     expect_ok(child.expect("fork"));
+}
+
+/// Safe code can exchange the halves that a connection lends. Such a one has no descriptor.
+pub(crate) fn swapped_halves() {
+    let ((mut a, _a), (mut b, _b)) = (pair().expect("pair"), pair().expect("pair"));
+    core::mem::swap(a.receiver(), b.receiver());
+    assert!(matches!(Parcel::pack(&a), Err(ParcelError::Pack(_))));
+    let mut a = OwnedFd::try_from(a).expect_err("of two connections");
+    core::mem::swap(a.receiver(), b.receiver());
+    assert!(Parcel::pack(&a).is_ok());
+    OwnedFd::try_from(a).expect("it is one again");
+}
+
+/// The copy of an end would miss what the original has of a message.
+pub(crate) fn received_in_part() {
+    let packets = packets(&pattern(1, 5000));
+    let (mut ours, theirs) = pair().expect("pair");
+    send_with_fds(&theirs, &packets[0], &[]).expect("send");
+    assert_eq!(ours.recv_timeout(Duration::ZERO), Err(RecvError::TimedOut));
+    assert!(matches!(Parcel::pack(&ours), Err(ParcelError::Pack(_))));
+    let (mut receiver, sender) = ours.split();
+    assert!(matches!(Parcel::pack(&receiver), Err(ParcelError::Pack(_))));
+    assert!(Parcel::pack(&sender).is_ok());
+    send_with_fds(&theirs, &packets[1], &[]).expect("send");
+    assert_eq!(receiver.recv(), Ok(pattern(1, 5000)));
+    assert!(Parcel::pack(&receiver).is_ok());
 }
