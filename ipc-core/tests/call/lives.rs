@@ -6,7 +6,7 @@ use ipc_core::connection::{RecvError, Sender, simplex};
 use ipc_core::process::{Context, ExitStatus, Process, StartMethod, fork_fn};
 use ipc_testkit::cases::{doing, no_children, open_fds};
 
-use crate::{METHODS, expect};
+use crate::{METHODS, expect, kernel_keeps_status};
 
 /// Says that it is there, and stays.
 fn stay(mut sender: Sender) {
@@ -94,4 +94,23 @@ pub(crate) fn cycles() {
         assert!(no_children(), "{method}");
         println!("{count} cycles by {method}");
     }
+}
+
+/// Each child starts the next one. A forked helper, and so each child of it, has the copy of a static
+/// context that was being used at that moment.
+pub(crate) fn nested() {
+    fn next(depth: i32) -> i32 {
+        if depth == 3 {
+            return 40;
+        }
+        doing("starting a child in a child");
+        match Process::new(next, depth + 1).start().expect("start").wait().expect("wait") {
+            ExitStatus::Exited(code) => code + 1,
+            _ => 1,
+        }
+    }
+    let code = if kernel_keeps_status() { 43 } else { 1 };
+    // In a process of its own, since a static context and its helper stay to the end.
+    expect(fork_fn(|| next(0)).expect("fork"), ExitStatus::Exited(code));
+    reap_orphans();
 }

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         ("results_are_exit_codes", starting::results_are_exit_codes),
         ("errors_are_said", starting::errors_are_said),
         ("arguments_of_every_size", starting::arguments_of_every_size),
+        ("argument_beyond_the_size_of_files", starting::beyond_the_size_of_files),
         ("argument_that_cannot_be_read", starting::argument_that_cannot_be_read),
         ("argument_that_cannot_be_written", starting::argument_that_cannot_be_written),
         ("closures_and_generic_functions", starting::closures_and_generic_functions),
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         ("handles_move", handles::they_move),
         ("daemons_go_with_their_parent", lives::daemons_go),
         ("others_stay", lives::others_stay),
+        ("nested_in_the_programs_own_context", lives::nested),
         ("cycles_leave_nothing", lives::cycles),
     ])
 }

@@ -85,6 +85,22 @@ pub(crate) fn arguments_of_every_size() {
     }
 }
 
+/// The kernel would end this process by SIGXFSZ.
+pub(crate) fn beyond_the_size_of_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let old = getrlimit(Resource::Fsize);
+    let length = |bytes: Vec<u8>| (bytes.len() / 1000) as i32;
+    for method in [StartMethod::Auto, StartMethod::Spawn, StartMethod::ForkServer] {
+        let context = Context::new(method);
+        let start = |len| Process::new(length, vec![1; len]).start_in(&context);
+        setrlimit(Resource::Fsize, Rlimit { current: Some(50_000), ..old }).expect("setrlimit");
+        assert_eq!(start(60_000).map(drop), Err(StartError::Os(ipc_core::Errno::FBIG)));
+        expect(start(40_000).expect("start"), ExitStatus::Exited(40));
+        setrlimit(Resource::Fsize, old).expect("setrlimit");
+        expect(start(60_000).expect("start"), ExitStatus::Exited(60));
+    }
+}
+
 /// A value that can be packed, and never unpacked.
 #[derive(Serialize)]
 struct OneWay(u8);
@@ -148,6 +164,14 @@ pub(crate) fn names_are_seen() {
         let process = Process::new(name, ()).name("a name of fifteen bytes and more");
         expect(process.start_in(&context).expect("start"), ExitStatus::Exited(0));
         expect(start(&context, unnamed, ()), ExitStatus::Exited(0));
+        // A name of any length leaves room for the argument.
+        let length = |bytes: Vec<u8>| (bytes.len() / 100) as i32;
+        for len in [16_000, 20_000] {
+            let process = Process::new(length, vec![1; 15_000]).name("n".repeat(len));
+            expect(process.start_in(&context).expect("start"), ExitStatus::Exited(150));
+        }
+        let process = Process::new(|()| {}, ()).name("\u{1f980}".repeat(5));
+        expect(process.start_in(&context).expect("start"), ExitStatus::Exited(0));
         // What cannot be a name is none.
         let process = Process::new(unnamed, ()).name("zygote\0");
         expect(process.start_in(&context).expect("start"), ExitStatus::Exited(0));
@@ -223,9 +247,11 @@ pub(crate) fn killed_helper_is_replaced() {
         let last = parent_of_child(&context);
         std::thread::scope(|scope| {
             rustix::process::kill_process(last, rustix::process::Signal::KILL).expect("kill");
-            for _ in 0..4 {
-                scope.spawn(|| expect(start(&context, |()| 3, ()), ExitStatus::Exited(3)));
-            }
+            let start_one = || expect(start(&context, |()| 3, ()), ExitStatus::Exited(3));
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(start_one)).collect();
+            // A scope ends when its threads are done; only `join` waits until they are gone, and a
+            // fork is refused before.
+            threads.into_iter().for_each(|thread| thread.join().expect("a thread"));
         });
     }
     // Under the others the parent is this process.

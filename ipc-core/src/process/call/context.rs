@@ -2,9 +2,10 @@
 
 use alloc::sync::Arc;
 use std::os::fd::BorrowedFd;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::Result;
+use crate::process::threads::is_single_threaded;
 use crate::process::{Child, Start, Zygote, ZygoteError};
 
 /// How a [`Process`](super::Process) comes into being.
@@ -19,6 +20,9 @@ use crate::process::{Child, Start, Zygote, ZygoteError};
 /// A program that is executed again must be diverted before its `main`. The feature `pre-main` (default) does that; without it
 /// [`init`](crate::process::init) stands first in `main`. A program that does neither gets
 /// [`NoDiversion`](crate::process::ZygoteError::NoDiversion).
+///
+/// What is copied is copied as it is: a lock that the calling thread holds when it forks, or when a
+/// helper is forked, stays held in the children for ever.
 ///
 /// Every handle of these crates works under each of them, because it is a descriptor that travels
 /// beside the argument.
@@ -95,6 +99,9 @@ impl core::error::Error for UnknownStartMethod {}
 /// Contexts are values: a library has its own and does not disturb the program's choice. One may be
 /// used by any number of threads; the helper is made when the first process needs it, replaced when it
 /// has died, and ends with the context. A fork's copy of a context makes a helper of its own.
+///
+/// Children outlive the helper. One that does is adopted by the system, and its exit status is known
+/// once *that* has reaped it: keep a context until the children have ended whose status matters.
 ///
 /// # Examples
 ///
@@ -187,7 +194,7 @@ impl Context {
 
     /// The helper, a new one if there is none but `useless`.
     fn helper(&self, useless: Option<&Arc<Zygote>>) -> Result<Arc<Zygote>, ZygoteError> {
-        let mut helper = self.helper.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut helper = self.lock();
         match (&*helper, useless) {
             (Some(present), None) => return Ok(present.clone()),
             // Another thread has replaced it meanwhile.
@@ -196,11 +203,23 @@ impl Context {
             }
             _ => {}
         }
-        let new = Arc::new(match self.method {
-            StartMethod::ForkServer => Zygote::start_by_exec(),
-            _ => Zygote::start(),
-        }?);
+        let by_fork = self.method == StartMethod::Auto && is_single_threaded() == Ok(true);
+        let new = Arc::new(if by_fork {
+            // The children of a forked helper have a copy of this context: a lock that is held now
+            // would be held in them for ever. Nobody else is there to take it meanwhile.
+            drop(helper);
+            let new = Zygote::start_by_fork()?;
+            helper = self.lock();
+            new
+        } else {
+            Zygote::start_by_exec()?
+        });
         *helper = Some(new.clone());
         Ok(new)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Zygote>>> {
+        // No panic leaves it half way.
+        self.helper.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -39,7 +39,8 @@ pub enum StartError {
     Fork(ForkFnError),
     /// The helper, or the fresh process, could not be started.
     Zygote(ZygoteError),
-    /// A system call failed.
+    /// A system call failed. `EFBIG`: a long argument travels in a file without a name, and is longer
+    /// than a file of this process may be (`RLIMIT_FSIZE`).
     Os(Errno),
 }
 

@@ -33,7 +33,8 @@ pub use report::Report;
 /// # The end
 ///
 /// The child ends with the function's result as exit code ([`Report`]), with 101 after a panic, and
-/// with 124 if the argument cannot be read there. It outlives this process unless it is a
+/// with 124 if the argument cannot be read there, or the function is of a library that is not loaded
+/// there. It outlives this process unless it is a
 /// [`daemon`](Self::daemon).
 ///
 /// **Before Linux 6.15** a child of a helper, which is one of [`StartMethod::Auto`] or
@@ -71,6 +72,9 @@ pub struct Process<A, R> {
     daemon: bool,
 }
 
+/// How much of a name the kernel keeps, in bytes.
+const SEEN: usize = 15;
+
 impl<A, R> Process<A, R>
 where
     A: Serialize + DeserializeOwned,
@@ -81,7 +85,7 @@ where
         Self { function, argument, name: None, daemon: false }
     }
 
-    /// Names it, for lists of processes, which show the first 15 bytes.
+    /// Names it, for lists of processes, which show the first 15 bytes; no more is kept.
     ///
     /// # Examples
     ///
@@ -97,7 +101,12 @@ where
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
+        let mut name = name.into();
+        // What nobody sees need not travel.
+        if let Some(end) = (0..=SEEN).rev().find(|end| name.is_char_boundary(*end)) {
+            name.truncate(end);
+        }
+        self.name = Some(name);
         self
     }
 

@@ -13,6 +13,7 @@ use std::io::{Read, Seek, Write};
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Resource, getrlimit};
 use rustix::thread::set_name;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,11 @@ impl Orders {
 
 /// An unnamed file with these bytes.
 fn file_of(bytes: &[u8]) -> Result<OwnedFd> {
+    // Beyond this limit the kernel would send SIGXFSZ, by which a process ends unless it says
+    // otherwise.
+    if getrlimit(Resource::Fsize).current.is_some_and(|most| bytes.len() as u64 > most) {
+        return Err(crate::Errno::FBIG);
+    }
     let mut file = File::from(memfd_create(c"argument", MemfdFlags::CLOEXEC)?);
     let written = file.write_all(bytes).and_then(|()| file.rewind());
     let errno =
@@ -106,7 +112,7 @@ pub(super) fn enter<A: DeserializeOwned, R: Report>(start: Start) -> i32 {
 /// Gives this process its name.
 pub(super) fn settle(name: Option<&str>) {
     if let Some(name) = name.and_then(|name| alloc::ffi::CString::new(name).ok()) {
-        // The kernel cuts it after 15 bytes. It is for the reader of a list.
+        // It is for the reader of a list.
         let _ = set_name(&name);
     }
 }
