@@ -11,7 +11,8 @@ use rustix::process::{WaitOptions, kill_process, waitpid};
 
 use crate::roles::first_byte;
 use crate::tools::{
-    LONG, close_number, code_of, pause_for_ever, raw_fork, sleeping_thread, status,
+    LONG, SOON, all_gone_within, close_number, code_of, pause_for_ever, raw_fork, sleeping_thread,
+    status,
 };
 
 /// 7 where `main`, and the case in it, ran before.
@@ -50,6 +51,42 @@ pub(crate) fn fork_with_threads() {
     sleeping_thread();
     assert_eq!(Zygote::start_by_fork().map(drop), Err(ZygoteError::ManyThreads));
     assert!(no_children());
+}
+
+/// A zygote that cannot serve says why before it ends, also with a message of ours unread.
+pub(crate) fn refusal_is_heard() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    // A descriptor that no other can be put in place of.
+    let (reader, _writer) = rustix::pipe::pipe().expect("pipe");
+    let high = rustix::io::fcntl_dupfd_cloexec(&reader, 100).expect("dup");
+    let old = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(50), ..old }).expect("setrlimit");
+    for _ in 0..100 {
+        doing("starting a zygote that must refuse");
+        let refused = Zygote::start_by_fork().map(drop);
+        assert_eq!(refused, Err(ZygoteError::ThreadsUnknown(ipc_core::Errno::BADF)));
+    }
+    setrlimit(Resource::Nofile, old).expect("setrlimit");
+    drop(high);
+    assert!(no_children());
+}
+
+/// The zygote was forked in the middle of a restart, which holds a lock.
+pub(crate) fn id_in_a_child() {
+    static ZYGOTE: std::sync::OnceLock<Zygote> = std::sync::OnceLock::new();
+    fn ask(_: Start) -> i32 {
+        i32::from(ZYGOTE.get().expect("it is there").id().is_some())
+    }
+    // In a process of its own, since a static zygote stays to the end.
+    let inner = || {
+        let zygote = ZYGOTE.get_or_init(|| Zygote::start_by_fork().expect("start"));
+        zygote.restart().expect("restart");
+        doing("asking for an id in a child");
+        code_of(zygote, ask, &[]) + i32::from(zygote.id().is_none())
+    };
+    let ended = status(fork_fn(inner).expect("fork"));
+    assert!(ended.success(), "{ended}");
+    assert!(all_gone_within(SOON), "the zygote stayed");
 }
 
 /// F05: threads that allocate and print all the time do not matter.

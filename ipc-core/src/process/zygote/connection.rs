@@ -159,7 +159,6 @@ impl Connection {
             let reply = ready.and_then(|()| self.receive());
             match reply {
                 Ok(Some(reply)) => return Ok(Some(reply)),
-                // Of an earlier request, whose child died between its word and the zygote's.
                 Ok(None) => {}
                 Err(error @ ZygoteError::Os(_)) => return Err(error),
                 Err(error) => {
@@ -170,6 +169,7 @@ impl Connection {
         }
     }
 
+    /// The reply to the latest request; `None` if there is reason to look again.
     fn receive(&self) -> Result<Option<(Reply, Fds)>, ZygoteError> {
         let mut packet = [0; Reply::LEN];
         match recv_with_fds(&self.link, &mut packet) {
@@ -177,11 +177,15 @@ impl Connection {
                 Some((sequence, reply)) if sequence == self.sequence => {
                     Ok(Some((reply, received.fds)))
                 }
+                // Of an earlier request, whose child died between its word and the zygote's.
                 Some(_) => Ok(None),
                 None => Err(ZygoteError::Malformed),
             },
             Err(RecvError::FdsTruncated) => Err(ZygoteError::Os(Errno::MFILE)),
-            Err(RecvError::Closed | RecvError::Os(Errno::CONNRESET)) => Err(ZygoteError::Died),
+            // A zygote that ended without reading all it was sent. That is said once, before what it
+            // said itself.
+            Err(RecvError::Os(Errno::CONNRESET)) => Ok(None),
+            Err(RecvError::Closed) => Err(ZygoteError::Died),
             Err(RecvError::Os(errno)) => Err(ZygoteError::Os(errno)),
             Err(_) => Err(ZygoteError::Malformed),
         }

@@ -162,6 +162,7 @@ mod tests {
             Request::Hello,
             Request::Spawn { entry: &ENTRY, bytes: b"" },
             Request::Spawn { entry: &ENTRY, bytes: b"some" },
+            Request::Become { entry: &ENTRY, bytes: b"some" },
             Request::Go,
             Request::Stop,
         ] {

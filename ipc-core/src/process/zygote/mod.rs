@@ -277,9 +277,11 @@ impl Zygote {
         Ok(())
     }
 
-    /// The zygote's process id, for messages and logs; `None` after a restart that failed.
+    /// The zygote's process id, for messages and logs; `None` after a restart that failed, and in a
+    /// fork of the process that started it.
     #[must_use]
     pub fn id(&self) -> Option<Pid> {
+        self.check_owner().ok()?;
         self.lock().as_ref().map(Connection::id)
     }
 
