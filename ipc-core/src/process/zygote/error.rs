@@ -59,8 +59,12 @@ impl fmt::Display for ZygoteError {
                 write!(f, "cannot fork a zygote: number of threads unknown: {errno}")
             }
             Self::NoDiversion => {
-                f.write_str("cannot execute a zygote: this program does not divert before its main; ")?;
-                f.write_str("enable the feature `pre-main` of ipc-core, or call `init()` first in main")
+                f.write_str(
+                    "cannot execute a zygote: this program does not divert before its main; ",
+                )?;
+                f.write_str(
+                    "enable the feature `pre-main` of ipc-core, or call `init()` first in main",
+                )
             }
             Self::Exec(errno) => write!(f, "cannot execute a zygote: {errno}"),
             Self::ZygoteHasThreads => f.write_str("the zygote had threads before its main"),
