@@ -2,6 +2,9 @@
 # The longer proofs, and docs/PROOFS.md, which says what ran: commit, counts, seconds.
 source "$(dirname "$0")/lib.sh"
 
+# How long to fuzz, in seconds.
+FUZZ_SECONDS=${FUZZ_SECONDS:-600}
+
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 report=docs/PROOFS.md
@@ -41,8 +44,9 @@ for crate in ipc-sync ipc-shm; do
 done
 prove 'stepkill, controls' '^stepkill: ' cargo test -p ipc-testkit --release --test stepkill_controls
 if cargo +nightly fuzz --version > /dev/null 2>&1; then
-    prove 'fuzz, ring_spsc, 10 minutes' 'Done [0-9]+ runs' \
-        cargo +nightly fuzz run --fuzz-dir fuzz ring_spsc -- -max_total_time=600
+    mkdir -p fuzz/corpus/ring_spsc
+    prove "fuzz, ring_spsc, $FUZZ_SECONDS s" 'Done [0-9]+ runs' \
+        cargo +nightly fuzz run --fuzz-dir fuzz ring_spsc -- -max_total_time="$FUZZ_SECONDS"
 else
     echo '| fuzz, ring_spsc | | SKIPPED: cargo-fuzz or a nightly compiler is not installed |' >> "$report"
 fi
