@@ -33,6 +33,10 @@ pub(crate) fn signal_and_core_flag_are_exact() {
     for limit in [Some(0), None] {
         setrlimit(Resource::Core, Rlimit { current: limit, maximum: None }).expect("setrlimit");
         for signal in [libc::SIGKILL, libc::SIGABRT, libc::SIGTERM, libc::SIGQUIT, libc::SIGSYS] {
+            if signal != libc::SIGKILL {
+                // A shell lets its background programs ignore some.
+                on_signal(signal, libc::SIG_DFL, 0);
+            }
             let die = || {
                 let signal = Signal::from_named_raw(signal).expect("a signal");
                 rustix::process::kill_process(rustix::process::getpid(), signal).expect("kill");
