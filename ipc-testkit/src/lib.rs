@@ -3,6 +3,7 @@
 //! | module | what it is |
 //! |--------|------------|
 //! | [`stepkill`] | single-steps a process through one operation of the release build and kills it at every instruction |
+//! | [`faults`] | lists the system calls of an operation and makes each of them fail in every plausible way |
 //! | [`oracle`] | what must hold afterwards: a mutual-exclusion canary for locks, a ledger of messages for rings |
 //! | [`cases`] | runs each test case in a process of its own, and looks at what it left behind |
 //! | [`battery`] | ready-made scenarios for anything that is a lock or a ring |
@@ -16,6 +17,7 @@ pub mod battery;
 pub mod cases;
 pub mod controls;
 pub mod example;
+pub mod faults;
 pub mod oracle;
 pub mod shared;
 pub mod stepkill;

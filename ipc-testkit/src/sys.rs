@@ -92,28 +92,42 @@ pub(crate) fn poll_child(pid: Pid) -> io::Result<Option<Change>> {
 }
 
 fn wait_with(pid: Pid, flags: i32) -> io::Result<Option<Change>> {
+    Ok(wait_status(pid, flags)?.map(|(_, status)| change(status)))
+}
+
+/// As [`poll_child`], of any child or process that this one traces: which it was, what it did, and the event of
+/// ptrace (`PTRACE_EVENT_*`) that stopped it, or 0.
+pub(crate) fn poll_children() -> io::Result<Option<(Pid, Change, i32)>> {
+    let next = wait_status(-1, libc::WNOHANG)?;
+    Ok(next.map(|(pid, status)| {
+        (pid, change(status), if libc::WIFSTOPPED(status) { status >> 16 } else { 0 })
+    }))
+}
+
+fn wait_status(pid: Pid, flags: i32) -> io::Result<Option<(Pid, i32)>> {
     let mut status = 0;
     loop {
         // SAFETY: `status` is a local that outlives the call.
-        let got = unsafe { libc::waitpid(pid, &raw mut status, flags | libc::__WALL) };
-        if got == 0 {
-            return Ok(None);
-        }
-        if got == pid {
-            break;
+        match unsafe { libc::waitpid(pid, &raw mut status, flags | libc::__WALL) } {
+            0 => return Ok(None),
+            -1 => {}
+            got => return Ok(Some((got, status))),
         }
         let error = io::Error::last_os_error();
         if error.kind() != io::ErrorKind::Interrupted {
             return Err(error);
         }
     }
-    Ok(Some(if libc::WIFSTOPPED(status) {
+}
+
+fn change(status: i32) -> Change {
+    if libc::WIFSTOPPED(status) {
         Change::Stopped(libc::WSTOPSIG(status))
     } else if libc::WIFSIGNALED(status) {
         Change::Killed(libc::WTERMSIG(status))
     } else {
         Change::Exited(libc::WEXITSTATUS(status))
-    }))
+    }
 }
 
 /// Waits until the kernel reports the death of `pid` and leaves the zombie in place.
@@ -230,4 +244,66 @@ pub(crate) fn ptrace_peek(request: libc::c_uint, pid: Pid, addr: usize) -> io::R
         -1 => Err(ptrace_failed(request)),
         _ => Ok(word),
     }
+}
+
+/// A system call at which a tracee is stopped.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum CallStop {
+    /// It is about to be made: its number and its first four arguments.
+    Entry(i64, [u64; 4]),
+    /// It has returned.
+    Exit,
+}
+
+/// `PTRACE_GET_SYSCALL_INFO`: which call it is, and on which side of it the tracee stands; `None` if it stands
+/// elsewhere.
+pub(crate) fn ptrace_call(pid: Pid) -> io::Result<Option<CallStop>> {
+    // `struct ptrace_syscall_info` in words: what it is in the first byte, two addresses, then the call's number and
+    // arguments.
+    let mut words = [0_u64; 11];
+    let request = u64::from(PTRACE_GET_SYSCALL_INFO);
+    let (size, to) = (size_of_val(&words), &raw mut words);
+    // SAFETY: the kernel writes at most `size` bytes to the local.
+    if unsafe { libc::syscall(libc::SYS_ptrace, request, pid, size, to) } == -1 {
+        return Err(ptrace_failed(PTRACE_GET_SYSCALL_INFO));
+    }
+    Ok(match words[0].to_ne_bytes()[0] {
+        1 => Some(CallStop::Entry(words[3] as i64, [words[4], words[5], words[6], words[7]])),
+        2 => Some(CallStop::Exit),
+        _ => None,
+    })
+}
+
+/// As in `linux/ptrace.h`; not every libc has it.
+const PTRACE_GET_SYSCALL_INFO: libc::c_uint = 0x420e;
+
+/// `PTRACE_GETEVENTMSG`: the process that was made, where the event tells of one.
+pub(crate) fn ptrace_message(pid: Pid) -> io::Result<Pid> {
+    ptrace_peek(libc::PTRACE_GETEVENTMSG as _, pid, 0).map(|message| message as Pid)
+}
+
+/// Adopts the orphans among this process's descendants.
+pub(crate) fn adopt_orphans() -> io::Result<()> {
+    // SAFETY: PR_SET_CHILD_SUBREAPER takes a flag.
+    match unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Keeps malloc in the heap proper, from which nothing is given back: what is mapped is then what somebody mapped.
+pub(crate) fn keep_malloc_in_the_heap() {
+    #[cfg(target_env = "gnu")]
+    for (option, value) in
+        [(libc::M_MMAP_MAX, 0), (libc::M_TRIM_THRESHOLD, i32::MAX), (libc::M_TOP_PAD, 8 << 20)]
+    {
+        // SAFETY: mallopt takes integers; this process has one thread.
+        unsafe { libc::mallopt(option, value) };
+    }
+}
+
+/// Puts a copy of `fd` in place of the standard error stream.
+pub(crate) fn replace_stderr(fd: &impl std::os::fd::AsRawFd) {
+    // SAFETY: both numbers are open, and nobody owns that of a standard stream.
+    unsafe { libc::dup2(fd.as_raw_fd(), 2) };
 }

@@ -20,6 +20,8 @@ pub(crate) const RESULT: usize = 10 * 8;
 pub(crate) const CALL: usize = 10 * 8;
 pub(crate) const SECOND: usize = 13 * 8;
 pub(crate) const FOURTH: usize = 7 * 8;
+/// The number of the call that is being made, where a process is stopped at its entry.
+pub(crate) const ENTERED: usize = 15 * 8;
 
 /// Offset of the first debug register in the kernel's `struct user`; the others follow, a word each.
 const DEBUG: usize = 848;

@@ -133,8 +133,8 @@
 //! - A `rep movs` is one kill point per repetition.
 
 mod actor;
-mod arch;
-mod control;
+pub(crate) mod arch;
+pub(crate) mod control;
 mod course;
 mod crew;
 mod passes;
@@ -142,7 +142,7 @@ pub(crate) mod procfs;
 mod report;
 mod scenario;
 mod stage;
-mod suite;
+pub(crate) mod suite;
 mod trace;
 mod verdict;
 mod watchdog;

@@ -69,15 +69,37 @@ pub fn main(scenarios: impl FnOnce(&mut Suite)) -> ExitCode {
             scenarios(&mut suite);
             suite.finish()
         }
-        Err(Refusal::Unable(why)) if std::env::var_os("CI").is_none() => {
-            println!("SKIPPED: {why}");
-            ExitCode::SUCCESS
-        }
-        Err(refusal) => {
-            eprintln!("stepkill: {refusal}");
-            ExitCode::FAILURE
+        Err(refusal) => refusal.end("stepkill"),
+    }
+}
+
+impl Refusal {
+    /// How a test ends that is refused: skipped where it cannot run, unless it must.
+    pub(crate) fn end(&self, who: &str) -> ExitCode {
+        match self {
+            Self::Unable(why) if std::env::var_os("CI").is_none() => {
+                println!("SKIPPED: {why}");
+                ExitCode::SUCCESS
+            }
+            refusal => {
+                eprintln!("{who}: {refusal}");
+                ExitCode::FAILURE
+            }
         }
     }
+}
+
+/// Whether this process can fork children and trace them; it hears of them from then on.
+pub(crate) fn prepare() -> Result<(), Refusal> {
+    if !arch::SUPPORTED {
+        return Err(Refusal::Unable(format!("no tracing on {}", std::env::consts::ARCH)));
+    }
+    let threads = procfs::threads().map_err(|e| Refusal::Unable(format!("/proc: {e}")))?;
+    if threads != 1 {
+        return Err(Refusal::Threads(threads));
+    }
+    sys::hear_children();
+    probe().map_err(|e| Refusal::Unable(format!("a child cannot be traced: {e}")))
 }
 
 impl Suite {
@@ -90,18 +112,7 @@ impl Suite {
         if cfg!(debug_assertions) {
             return Err(Refusal::DebugBuild);
         }
-        if !arch::SUPPORTED {
-            return Err(Refusal::Unable(format!(
-                "no single-stepping on {}",
-                std::env::consts::ARCH
-            )));
-        }
-        let threads = procfs::threads().map_err(|e| Refusal::Unable(format!("/proc: {e}")))?;
-        if threads != 1 {
-            return Err(Refusal::Threads(threads));
-        }
-        sys::hear_children();
-        probe().map_err(|e| Refusal::Unable(format!("a child cannot be traced: {e}")))?;
+        prepare()?;
         watchdog::start(SUITE_LIMIT);
         Ok(Self {
             filters: std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect(),
