@@ -19,6 +19,7 @@ use core::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::retry_on_intr;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, recv, send, shutdown,
     socketpair,
@@ -60,11 +61,19 @@ impl Barrier {
         drop(parent_end);
         let mut fds =
             [PollFd::new(&child_end, PollFlags::IN), PollFd::new(&parent_pidfd, PollFlags::IN)];
-        while poll(&mut fds, None) == Err(Errno::INTR) {}
-        // A parent that said *go* and then died still said *go*, so the socket decides.
-        let mut message = [0; GO.len()];
-        let received = recv(&child_end, &mut message, RecvFlags::DONTWAIT);
-        matches!(received, Ok((1, _)) if message == GO)
+        loop {
+            let waited = retry_on_intr(|| poll(&mut fds, None));
+            // A parent that said *go* and then died still said *go*, so the socket decides. Where
+            // `poll` fails (out of memory, or a limit of open files below two) it is also what is
+            // waited for: the child must not end on its own when its parent is about to say *go*.
+            let flags = if waited.is_ok() { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
+            let mut message = [0; GO.len()];
+            match retry_on_intr(|| recv(&child_end, &mut message, flags)) {
+                // The parent lives and has said nothing: woken for nothing.
+                Err(Errno::AGAIN) if fds[1].revents().is_empty() => {}
+                received => return matches!(received, Ok((1, _)) if message == GO),
+            }
+        }
     }
 
     /// The parent's side: opens the child's pidfd and lets the child go on; or, failing that, ends
@@ -75,7 +84,7 @@ impl Barrier {
         // room for the pidfd in a full descriptor table.
         drop((child_end, parent_pidfd));
         let named = pidfd_open(pid, PidfdFlags::empty()).and_then(|pidfd| {
-            match send(&parent_end, &GO, SendFlags::NOSIGNAL) {
+            match retry_on_intr(|| send(&parent_end, &GO, SendFlags::NOSIGNAL)) {
                 Ok(_) => Ok(pidfd),
                 // Somebody killed the child inside the barrier. If nobody has reaped it, the pidfd
                 // is right all the same and the status is there for the caller.
