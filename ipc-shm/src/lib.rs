@@ -82,7 +82,7 @@
 //! A forked child has everything already. To any other process regions, places, rings and [`StopToken`]s travel in
 //! a [parcel](ipc_core::parcel): in the argument of a [`Process`](ipc_core::process::Process), or in a message of a
 //! connection (feature `serde`, on by default). The process that gets a ring takes one end of it. A
-//! [`File`](std::fs::File) is no serde value: it travels as a [`Handle`](ipc_core::parcel::Handle).
+//! `File` of std is no serde value: it travels as a [`Handle`](ipc_core::parcel::Handle).
 //!
 //! ```
 //! # #[cfg(feature = "serde")]
