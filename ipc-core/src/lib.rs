@@ -76,6 +76,7 @@ pub mod baton;
 pub mod clock;
 #[cfg(feature = "std")]
 pub mod connection;
+mod errno;
 pub mod fdpass;
 pub mod function;
 pub mod futex;

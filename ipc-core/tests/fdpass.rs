@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         ("f10_too_many_from_a_raw_sender", f10_too_many_from_a_raw_sender),
         ("f10_two_control_messages", f10_two_control_messages),
         ("f10_foreign_control_message", f10_foreign_control_message),
+        ("f10_descriptor_that_nobody_sent", f10_descriptor_that_nobody_sent),
         ("f11_receiver_short_of_descriptors", f11_short_of_descriptors),
         ("f13_received_descriptors_are_close_on_exec", f13_close_on_exec),
         ("truncated_packet_closes_its_descriptors", truncated_packet),
@@ -176,6 +177,30 @@ fn f10_foreign_control_message() {
             send_with_fds(&ours, b"x", &borrowed(&file, count)).expect("send");
             let received = recv_with_fds(&theirs, &mut [0; 8]).map(drop);
             // The credentials take room of the descriptors', so many of these may be cut off first.
+            let expected = [RecvError::UnexpectedControl, RecvError::FdsTruncated];
+            assert!(received.is_err_and(|error| expected.contains(&error)), "{count}");
+            assert_eq!(open_fds(), before, "{count}");
+        }
+    }
+}
+
+/// A peer that had our end before can make the kernel add a descriptor to each message.
+fn f10_descriptor_that_nobody_sent() {
+    // `SO_PASSPIDFD`, from Linux 6.5 on.
+    const OPTION: i32 = 76;
+    let file = file();
+    for kind in KINDS {
+        let (ours, theirs) = pair(kind);
+        let on = 1_i32;
+        let (number, value) = (theirs.as_raw_fd(), ptr::from_ref(&on).cast());
+        // SAFETY: reads a number of this size.
+        if unsafe { libc::setsockopt(number, libc::SOL_SOCKET, OPTION, value, 4) } != 0 {
+            cases::skip("this kernel adds no pidfds");
+        }
+        for count in [0, 1, MAX_FDS] {
+            let before = open_fds();
+            send_with_fds(&ours, b"x", &borrowed(&file, count)).expect("send");
+            let received = recv_with_fds(&theirs, &mut [0; 8]).map(drop);
             let expected = [RecvError::UnexpectedControl, RecvError::FdsTruncated];
             assert!(received.is_err_and(|error| expected.contains(&error)), "{count}");
             assert_eq!(open_fds(), before, "{count}");

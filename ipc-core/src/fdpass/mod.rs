@@ -45,6 +45,7 @@
 
 mod fds;
 mod link;
+mod message;
 mod recv;
 mod send;
 

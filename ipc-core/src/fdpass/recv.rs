@@ -1,15 +1,14 @@
 //! Receiving a message with descriptors.
 
 use core::fmt;
-use core::mem::MaybeUninit;
 
-use rustix::cmsg_space;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::AsFd;
 use rustix::io::{IoSliceMut, retry_on_intr};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
+use rustix::net::RecvFlags;
 use rustix::time::Timespec;
 
+use super::message::{Came, recvmsg};
 use super::{Fds, MAX_FDS};
 use crate::{Errno, Result};
 
@@ -26,7 +25,7 @@ pub struct Received {
 /// `recvmsg(socket, buf, MSG_CMSG_CLOEXEC)` — receives bytes and descriptors from a Unix socket.
 ///
 /// The socket must not have been told to add control messages of other kinds (`SO_PASSCRED`,
-/// `SO_PASSPIDFD`, `SO_PASSSEC`). A peer cannot switch them on.
+/// `SO_PASSPIDFD`, `SO_PASSSEC`). A peer can switch them on only if it has, or had, this end.
 ///
 /// # Errors
 ///
@@ -72,39 +71,21 @@ pub(crate) fn recv_parts(
     bufs: &mut [IoSliceMut<'_>],
     flags: RecvFlags,
 ) -> Result<Received, RecvError> {
-    // Room for one more than allowed tells a message with too many from one that was cut off.
-    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_FDS + 1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let flags = flags | RecvFlags::CMSG_CLOEXEC;
-    let message = retry_on_intr(|| recvmsg(&socket, bufs, &mut control, flags));
-    let message = message.map_err(RecvError::Os)?;
-
-    // From here on every descriptor that came has an owner, so each return closes them.
-    let mut fds = Fds::default();
-    let mut too_many = false;
-    let mut unexpected = false;
-    for part in control.drain() {
-        match part {
-            RecvAncillaryMessage::ScmRights(rights) => {
-                for fd in rights {
-                    too_many |= fds.push(fd).is_err();
-                }
-            }
-            _ => unexpected = true,
-        }
-    }
-    if too_many {
+    // Every descriptor that came has an owner, so each return closes them.
+    let came = retry_on_intr(|| recvmsg(&socket, bufs, flags)).map_err(RecvError::Os)?;
+    let Came { len, fds, .. } = came;
+    if came.too_many {
         Err(RecvError::TooManyFds)
-    } else if message.flags.contains(ReturnFlags::CTRUNC) {
+    } else if came.is_control_cut {
         Err(RecvError::FdsTruncated)
-    } else if message.flags.contains(ReturnFlags::TRUNC) {
+    } else if came.is_cut {
         Err(RecvError::Truncated)
-    } else if unexpected {
+    } else if came.unexpected {
         Err(RecvError::UnexpectedControl)
-    } else if message.bytes == 0 && fds.is_empty() && is_closed(&socket).map_err(RecvError::Os)? {
+    } else if len == 0 && fds.is_empty() && is_closed(&socket).map_err(RecvError::Os)? {
         Err(RecvError::Closed)
     } else {
-        Ok(Received { len: message.bytes, fds })
+        Ok(Received { len, fds })
     }
 }
 

@@ -11,7 +11,7 @@ use rustix::process::Pid;
 
 use super::Child;
 use super::barrier::Barrier;
-use crate::{Errno, Result, baton};
+use crate::{Result, baton};
 
 /// The exit code of a child whose `fork` failed in the parent, or whose parent died first. Nobody
 /// sees it but the process that inherits the orphan.
@@ -116,11 +116,6 @@ pub(super) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-pub(super) fn last_errno() -> Errno {
-    // SAFETY: libc keeps one errno per thread, valid as long as the thread.
-    let location = unsafe { libc::__errno_location() };
-    // SAFETY: the location is this thread's own and aligned.
-    Errno::from_raw_os_error(unsafe { location.read() })
-}
+pub(super) use crate::errno::last_errno;
 
 static_assertions::assert_impl_all!(Fork: Send, Sync);
