@@ -2,7 +2,7 @@
 
 use crate::subject::{Done, Wrong};
 
-/// A message of `N` words; [`Message::numbered`] and [`Message::differs`] touch all of them.
+/// A message of `N` words; [`numbered`] and [`differs`] touch all of them.
 ///
 /// Word `i` of message `s` is `s + i * STEP`, so a lost, repeated, reordered or torn message shows
 /// as a wrong word. The first word is the sequence number itself and is never zero.
