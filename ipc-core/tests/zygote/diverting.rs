@@ -4,6 +4,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use ipc_testkit::cases::seccomp::{When, answer};
 use ipc_testkit::cases::skip;
 use rustix::fs::{MemfdFlags, fstat, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -61,6 +62,18 @@ pub(crate) fn stray_markers() {
 }
 
 /// A complete marker whose socket was not made by the parent: neither `main` nor a zygote.
+/// A program that was meant, and is kept from finding out, ends. It never comes to its `main`.
+pub(crate) fn sandboxed() {
+    let (packets, _other_end) = pair(SocketType::SEQPACKET);
+    let (number, inode) = inheritable(&packets);
+    let socket = number as u32;
+    let refuse = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+    answer(libc::SYS_getsockopt, &When::Equal(0, socket), refuse);
+    let output = run(&format!("{number}:{inode}"));
+    assert_eq!(output.status.code(), Some(127), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+}
+
 pub(crate) fn stranger() {
     let (packets, ours) = pair(SocketType::SEQPACKET);
     let (number, inode) = inheritable(&packets);

@@ -57,6 +57,7 @@ fn main() -> std::process::ExitCode {
         ("p19_application_killed_beside_a_stopped_worker", dying::p19_stopped),
         ("stray_markers_do_nothing", diverting::stray_markers),
         ("stranger_cannot_make_a_zygote", diverting::stranger),
+        ("program_that_may_not_ask_ends", diverting::sandboxed),
         ("main_runs_once", diverting::main_runs_once),
         ("a_librarys_copy_of_the_crate_does_not_divert", diverting::library_copy),
         ("explicit_loader_is_not_executed", diverting::explicit_loader),

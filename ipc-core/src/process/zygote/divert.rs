@@ -31,9 +31,9 @@ use rustix::process::geteuid;
 
 use super::descriptors::{self, FIRST};
 use super::server;
-use crate::Result;
 use crate::function::{is_in_program, program_was_executed};
 use crate::process::fork::exit_now;
+use crate::{Errno, Result};
 
 /// The environment variable: the number of the socket, a colon, and its inode.
 pub(super) const MARKER: &str = "IPC_ZYGOTE";
@@ -105,10 +105,17 @@ fn meant(value: &OsStr) -> Option<BorrowedFd<'static>> {
         return None;
     }
     let link = descriptors::borrow(number)?;
-    let fits = socket_domain(link) == Ok(AddressFamily::UNIX)
-        && socket_type(link) == Ok(SocketType::SEQPACKET)
-        && fstat(link).is_ok_and(|stat| inode.parse() == Ok(stat.st_ino));
+    let inode: u64 = inode.parse().ok()?;
+    let fits = may_be(socket_domain(link), AddressFamily::UNIX)
+        && may_be(socket_type(link), SocketType::SEQPACKET)
+        && may_be(fstat(link).map(|stat| stat.st_ino), inode);
     fits.then_some(link)
+}
+
+/// Whether the answer is the right one, or cannot be had: a program that a sandbox keeps from asking
+/// must not run its `main` for that. It is not permitted then, and ends.
+fn may_be<T: PartialEq>(answer: Result<T>, right: T) -> bool {
+    answer.map_or_else(|errno| errno != Errno::NOTSOCK, |found| found == right)
 }
 
 /// Whether the socket's creator may tell this process what to do.

@@ -150,7 +150,9 @@ fn introduce(server: &Server, sequence: u64, speaking: Option<&OwnedFd>) -> Opti
 fn awaits_go(server: &Server, sequence: u64) -> bool {
     let mut fds =
         [PollFd::new(&server.link, PollFlags::IN), PollFd::new(&server.application, PollFlags::IN)];
-    if retry_on_intr(|| poll(&mut fds, None)).is_err() || fds[0].revents().is_empty() {
+    // Out of memory is the only error; the read then simply blocks.
+    let waited = retry_on_intr(|| poll(&mut fds, None));
+    if waited.is_ok() && fds[0].revents().is_empty() {
         return false;
     }
     // A longer packet is not the word that is waited for.
