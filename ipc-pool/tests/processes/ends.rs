@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use ipc_core::process::fork_fn;
 use ipc_pool::{Pool, TaskError};
+use ipc_testkit::cases::signals::on_signal;
 use ipc_testkit::cases::{doing, open_fds, shared};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
@@ -201,6 +202,8 @@ pub(crate) fn application_killed() {
 
 /// A Ctrl-C in a terminal: SIGINT for the whole foreground group.
 pub(crate) fn interrupted_group() {
+    // A shell lets its background programs ignore it. Zero is the default action.
+    on_signal(Signal::INT.as_raw(), 0, 0);
     let mut app = application();
     let began = Instant::now();
     let group = Pid::from_raw(app.id().as_raw_nonzero().get()).unwrap();
