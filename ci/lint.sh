@@ -6,6 +6,10 @@ packages=()
 for crate in "${PUBLISHED[@]}"; do packages+=(-p "$crate"); done
 
 step format cargo fmt --all --check
+# Packages with a workspace of their own.
+for package in fuzz ipc-shm/tests/no_std_proof; do
+    step "format $package" cargo fmt --manifest-path "$package/Cargo.toml" --check
+done
 step clippy cargo clippy --workspace --all-targets --locked -- -D warnings
 step clippy-no-std cargo clippy -p ipc-core -p ipc-sync -p ipc-shm --no-default-features --locked -- -D warnings
 step clippy-loom env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \

@@ -10,11 +10,8 @@ mod model;
 
 use libfuzzer_sys::fuzz_target;
 
-const BUG: model::Bug = if cfg!(feature = "planted-bug") {
-    model::Bug::ForgetsARoundTrip
-} else {
-    model::Bug::Nothing
-};
+const BUG: model::Bug =
+    if cfg!(feature = "planted-bug") { model::Bug::ForgetsARoundTrip } else { model::Bug::Nothing };
 
 fuzz_target!(|operations: &[u8]| {
     if let Err(difference) = model::run_with(operations, BUG) {
