@@ -21,9 +21,9 @@ use crate::{Atomic, AttachError, CreateError, Place, Plan, Region};
 
 /// A request to stop that many processes share: made once, never taken back.
 ///
-/// Looking is one load from memory. Waiting is a `poll` of a descriptor, so that it stands beside
-/// connections, children and timers in any event loop; signals are not needed, and no process can
-/// miss the request because it was not there yet. The token travels in parcels and through forks, and
+/// Looking takes a few loads from memory and no system call. Waiting is a `poll` of a descriptor, so
+/// that it stands beside connections, children and timers in any event loop; signals are not needed,
+/// and no process can miss the request because it was not there yet. The token travels in parcels and through forks, and
 /// goes with the last process that has it. Processes that have come to hang are for
 /// [`Child::terminate_graceful`](ipc_core::process::Child::terminate_graceful).
 ///
@@ -122,7 +122,7 @@ impl StopToken {
         Ok(())
     }
 
-    /// Whether somebody has stopped it: one load.
+    /// Whether somebody has stopped it: a few loads, no system call.
     ///
     /// What the stopper did before is seen afterwards.
     #[inline]
