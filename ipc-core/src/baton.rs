@@ -33,10 +33,9 @@
 //! long as the thread; it is written only by that thread.
 #![expect(unsafe_code, reason = "the list head is the C library's, found by a system call")]
 
-use core::ops::Range;
-use core::sync::atomic::AtomicU32;
-
+use crate::futex::Word;
 use crate::identity::ProcessId;
+use core::ops::Range;
 
 #[cfg(feature = "std")]
 use thread::{with_record, with_record_if_any};
@@ -69,7 +68,8 @@ use thread::{with_record, with_record_if_any};
 /// # Ok::<(), ipc_core::identity::NoIdentity>(())
 /// ```
 #[inline]
-pub unsafe fn arm(gate: &AtomicU32, me: ProcessId) -> bool {
+pub unsafe fn arm<'a>(gate: impl Into<Word<'a>>, me: ProcessId) -> bool {
+    let gate = gate.into().address();
     #[cfg(feature = "std")]
     return with_record(me, |record| record.push(gate));
     #[cfg(not(feature = "std"))]
@@ -85,7 +85,8 @@ pub unsafe fn arm(gate: &AtomicU32, me: ProcessId) -> bool {
 ///
 /// See [`arm`].
 #[inline]
-pub fn disarm(gate: &AtomicU32, me: ProcessId) {
+pub fn disarm<'a>(gate: impl Into<Word<'a>>, me: ProcessId) {
+    let gate = gate.into().address();
     #[cfg(feature = "std")]
     let _ = with_record_if_any(me, |record| record.remove(gate));
     #[cfg(not(feature = "std"))]
@@ -95,7 +96,8 @@ pub fn disarm(gate: &AtomicU32, me: ProcessId) {
 /// How often the calling thread of process `me` has armed `gate`: it holds, takes or releases
 /// something there.
 #[must_use]
-pub fn armed_times(gate: &AtomicU32, me: ProcessId) -> usize {
+pub fn armed_times<'a>(gate: impl Into<Word<'a>>, me: ProcessId) -> usize {
+    let gate = gate.into().address();
     #[cfg(feature = "std")]
     return with_record_if_any(me, |record| record.count(gate)).unwrap_or(0);
     #[cfg(not(feature = "std"))]

@@ -56,7 +56,7 @@ impl Record {
     }
 
     #[inline]
-    pub(super) fn push(&self, gate: &AtomicU32) -> bool {
+    pub(super) fn push(&self, gate: *const AtomicU32) -> bool {
         let mut free = 0;
         while !self.gate(free).is_null() {
             free += 1;
@@ -64,13 +64,13 @@ impl Record {
                 return false;
             }
         }
-        self.set(free, ptr::from_ref(gate));
-        self.tell_kernel(ptr::from_ref(gate));
+        self.set(free, gate);
+        self.tell_kernel(gate);
         true
     }
 
     #[inline]
-    pub(super) fn remove(&self, gate: &AtomicU32) {
+    pub(super) fn remove(&self, gate: *const AtomicU32) {
         if ptr::eq(self.gate(0), gate) && self.gate(1).is_null() {
             self.set(0, ptr::null());
             self.tell_kernel(ptr::null());
@@ -80,7 +80,7 @@ impl Record {
     }
 
     #[cold]
-    fn remove_nested(&self, gate: &AtomicU32) {
+    fn remove_nested(&self, gate: *const AtomicU32) {
         let Some(at) = (0..CAPACITY).rev().find(|&at| ptr::eq(self.gate(at), gate)) else {
             return;
         };
@@ -92,7 +92,7 @@ impl Record {
         self.tell_kernel(newest.last().unwrap_or(ptr::null()));
     }
 
-    pub(super) fn count(&self, gate: &AtomicU32) -> usize {
+    pub(super) fn count(&self, gate: *const AtomicU32) -> usize {
         (0..CAPACITY).filter(|&at| ptr::eq(self.gate(at), gate)).count()
     }
 

@@ -79,7 +79,9 @@ impl<T: ?Sized> UnsafeCell<T> {
 
 /// Sleeping and waking.
 pub mod futex {
-    pub use crate::futex::{Entry, Wake, set_top_bit_and_wake_all, wake};
+    pub use crate::futex::{
+        Entry, MAX_TERM, Wake, Word, add_and_wake, set_top_bit_and_wake_all, wake,
+    };
 
     use crate::clock::Deadline;
     use crate::identity::ProcessId;

@@ -48,7 +48,7 @@
 use ipc_core::Errno;
 use ipc_core::clock::Deadline;
 use ipc_core::identity::{DomainCell, Identity, Liveness, NoIdentity, ProcessId};
-use ipc_core::primitive::futex::{Entry, Wake};
+use ipc_core::primitive::futex::{Entry, Wake, Word};
 use ipc_core::primitive::{AtomicU64, Ordering, has_passed, identity};
 
 use super::gate::Gate;
@@ -229,7 +229,7 @@ impl RawMutex {
             }
             must_look = false;
             if !spin_until(|| self.owner.load(Ordering::Relaxed) != seen) {
-                let state = Entry::low_half(&self.owner, seen);
+                let state = Entry::new(Word::Low(&self.owner), seen as u32);
                 let slice = looks.sleep_until(until.deadline());
                 match self.gate.park(state, Some(owner), slice) {
                     Ok(Wake::Woken) => looks.hasten(),

@@ -13,7 +13,7 @@ use loom::sync::atomic::AtomicBool;
 use loom::sync::{Condvar, Mutex};
 use rustix::process::Pid;
 
-use super::{AtomicU32, AtomicU64};
+use super::word::{Entry, Word};
 use crate::Result;
 use crate::clock::Deadline;
 use crate::futex::Wake;
@@ -41,11 +41,13 @@ pub enum Fault {
     ReleaseBySwap,
     /// A thread whose time is over keeps the wake-up that came at the same moment to itself.
     WakeNotPassedOn,
+    /// A sum and the wake-up that belongs to it are two steps.
+    WakeApartFromSum,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoBaton,
         Self::BatonDroppedAfterAcquire,
         Self::GateOnlySleep,
@@ -54,6 +56,7 @@ impl Fault {
         Self::ClearWithoutWakeAll,
         Self::ReleaseBySwap,
         Self::WakeNotPassedOn,
+        Self::WakeApartFromSum,
     ];
 }
 
@@ -88,7 +91,7 @@ struct Thread {
     killed: Cell<bool>,
     /// Its time will be over at the moment at which it is woken, or is.
     time: Cell<Time>,
-    armed: RefCell<Vec<*const AtomicU32>>,
+    armed: RefCell<Vec<Word<'static>>>,
 }
 
 /// How long a thread's deadline is away.
@@ -236,12 +239,10 @@ pub(super) fn exit() {
     // exit_mm comes first: the robust list, and in it the baton.
     let newest = thread.armed.borrow().last().copied();
     if let Some(gate) = newest {
-        // SAFETY: the scenario owns the gate until all its processes have ended.
-        let gate = unsafe { &*gate };
-        let owner = gate.kernel().load(Ordering::Relaxed) & 0x3fff_ffff;
-        trace(|| format!("exit: pending {gate:p}, owner {owner}"));
+        let owner = gate.load() & 0x3fff_ffff;
+        trace(|| format!("exit: pending {:#x}, owner {owner}", gate.address()));
         if owner == 0 {
-            kernel.wake(core::ptr::from_ref(gate).addr(), 1);
+            kernel.wake(gate.address(), 1);
         }
     }
     // Then the death becomes visible.
@@ -275,43 +276,6 @@ pub fn liveness(process: ProcessId) -> Liveness {
     }
     let alive = kernel.alive[model_index(process)].load(Ordering::Acquire);
     if alive { Liveness::Alive } else { Liveness::Dead }
-}
-
-/// As [`crate::futex::Entry`].
-#[derive(Clone, Copy, Debug)]
-pub struct Entry<'a>(Word<'a>, u32);
-
-#[derive(Clone, Copy, Debug)]
-enum Word<'a> {
-    Whole(&'a AtomicU32),
-    LowHalf(&'a AtomicU64),
-}
-
-impl<'a> Entry<'a> {
-    pub fn new(word: &'a AtomicU32, expected: u32) -> Self {
-        Self(Word::Whole(word), expected)
-    }
-
-    pub fn low_half(word: &'a AtomicU64, expected: u64) -> Self {
-        Self(Word::LowHalf(word), expected as u32)
-    }
-
-    fn address(&self) -> usize {
-        match self.0 {
-            Word::Whole(word) => core::ptr::from_ref(word).addr(),
-            Word::LowHalf(word) => core::ptr::from_ref(word).addr(),
-        }
-    }
-
-    /// The kernel's look at the word, which may be out of date: its own lock orders it with
-    /// other calls into the kernel and with nothing else.
-    fn matches(&self) -> bool {
-        let found = match self.0 {
-            Word::Whole(word) => word.kernel().load(Ordering::Relaxed),
-            Word::LowHalf(word) => word.kernel().load(Ordering::Relaxed) as u32,
-        };
-        found == self.1
-    }
 }
 
 pub fn sleep(entries: &[Entry<'_>], watched: Option<ProcessId>, _slice: Deadline) -> Result<Wake> {
@@ -377,26 +341,49 @@ pub(super) fn expire_when_woken() {
     this_thread().time.set(Time::UntilWoken);
 }
 
-pub fn wake(word: &AtomicU32, count: u32) -> usize {
+pub fn wake<'a>(word: impl Into<Word<'a>>, count: u32) -> usize {
     step();
     if has_fault(Fault::WakeNotPassedOn) && this_thread().time.get() == Time::Over {
         return 1;
     }
+    let word = word.into();
     if has_fault(Fault::FlagClearedOnWake) {
-        word.fetch_or(1 << 31, Ordering::Relaxed);
+        word.fetch_or(1 << 31);
     }
-    kernel().wake(core::ptr::from_ref(word).addr(), count as usize)
+    kernel().wake(word.address(), count as usize)
 }
 
-pub fn set_top_bit_and_wake_all(word: &AtomicU32) -> usize {
+pub fn set_top_bit_and_wake_all<'a>(word: impl Into<Word<'a>>) -> usize {
     step();
-    let (kernel, address) = (kernel(), core::ptr::from_ref(word).addr());
+    let (kernel, word) = (kernel(), word.into());
     let mut queue = kernel.queue.lock().unwrap();
-    word.kernel().fetch_or(1 << 31, Ordering::AcqRel);
+    word.fetch_or(1 << 31);
     let count = if has_fault(Fault::ClearWithoutWakeAll) { 0 } else { usize::MAX };
-    let woken = queue.wake(&kernel, count, |sleeper| sleeper.words.contains(&address));
-    trace(|| format!("clears the gate and wakes {woken} of {address:#x}"));
+    let woken = queue.wake(&kernel, count, |sleeper| sleeper.words.contains(&word.address()));
+    trace(|| format!("clears the gate and wakes {woken} of {:#x}", word.address()));
     woken
+}
+
+/// As [`crate::futex::add_and_wake`].
+pub fn add_and_wake<'a, 'b>(
+    counter: impl Into<Word<'a>>,
+    term: u16,
+    gate: impl Into<Word<'b>>,
+    count: u32,
+) -> Result<usize> {
+    step();
+    let (kernel, counter, gate) = (kernel(), counter.into(), gate.into());
+    if has_fault(Fault::WakeApartFromSum) {
+        counter.fetch_add(term.into());
+        step();
+        return Ok(kernel.wake(gate.address(), count as usize));
+    }
+    let mut queue = kernel.queue.lock().unwrap();
+    counter.fetch_add(term.into());
+    let address = gate.address();
+    let woken = queue.wake(&kernel, count as usize, |sleeper| sleeper.words.contains(&address));
+    trace(|| format!("adds {term} and wakes {woken} of {address:#x}"));
+    Ok(woken)
 }
 
 /// As [`crate::baton::arm`].
@@ -404,25 +391,28 @@ pub fn set_top_bit_and_wake_all(word: &AtomicU32) -> usize {
 /// # Safety
 ///
 /// As there; the scenario owns the gate.
-pub unsafe fn arm(gate: &AtomicU32, _me: ProcessId) -> bool {
+pub unsafe fn arm<'a>(gate: impl Into<Word<'a>>, _me: ProcessId) -> bool {
     step();
     if !has_fault(Fault::NoBaton) {
+        // SAFETY: the scenario owns the gate until all its processes have ended.
+        let gate = unsafe { core::mem::transmute::<Word<'a>, Word<'static>>(gate.into()) };
         this_thread().armed.borrow_mut().push(gate);
     }
     true
 }
 
-pub fn disarm(gate: &AtomicU32, _me: ProcessId) {
+pub fn disarm<'a>(gate: impl Into<Word<'a>>, _me: ProcessId) {
     step();
-    let thread = this_thread();
+    let (thread, gate) = (this_thread(), gate.into().address());
     let mut armed = thread.armed.borrow_mut();
-    if let Some(at) = armed.iter().rposition(|&armed| core::ptr::eq(armed, gate)) {
+    if let Some(at) = armed.iter().rposition(|armed| armed.address() == gate) {
         armed.remove(at);
     }
 }
 
-pub fn armed_times(gate: &AtomicU32, _me: ProcessId) -> usize {
-    this_thread().armed.borrow().iter().filter(|&&armed| core::ptr::eq(armed, gate)).count()
+pub fn armed_times<'a>(gate: impl Into<Word<'a>>, _me: ProcessId) -> usize {
+    let gate = gate.into().address();
+    this_thread().armed.borrow().iter().filter(|armed| armed.address() == gate).count()
 }
 
 /// The scenario holds what it wanted: the point at which [`Fault::BatonDroppedAfterAcquire`] acts.

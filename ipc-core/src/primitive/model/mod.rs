@@ -26,6 +26,7 @@
 mod atomic;
 mod kernel;
 pub mod sim;
+mod word;
 
 pub use atomic::{AtomicU32, AtomicU64, fence, fence_after_rmw};
 pub use core::sync::atomic::Ordering;
@@ -44,8 +45,9 @@ pub fn panicking() -> bool {
 }
 
 pub mod futex {
-    pub use super::kernel::{Entry, set_top_bit_and_wake_all, sleep, wake};
-    pub use crate::futex::Wake;
+    pub use super::kernel::{add_and_wake, set_top_bit_and_wake_all, sleep, wake};
+    pub use super::word::{Entry, Word};
+    pub use crate::futex::{MAX_TERM, Wake};
 }
 
 pub mod identity {

@@ -9,9 +9,10 @@
 //! [`futex(2)`](https://man7.org/linux/man-pages/man2/futex.2.html),
 //! [`futex_waitv`](https://www.kernel.org/doc/html/latest/userspace-api/futex2.html).
 
-use core::ffi::c_void;
+mod word;
+
 use core::num::NonZeroU32;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
 use rustix::thread::futex::{
@@ -20,6 +21,8 @@ use rustix::thread::futex::{
 
 use crate::clock::Deadline;
 use crate::{Errno, Result};
+
+pub use word::{Entry, Word};
 
 /// How a wait ended. None of these says that a condition holds: the caller looks again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,57 +38,6 @@ pub enum Wake {
 }
 
 static_assertions::assert_impl_all!(Wake: Send, Sync);
-
-/// A word to sleep on, and the value that it must still have for the sleep to begin.
-#[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
-    word: Word<'a>,
-    expected: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Word<'a> {
-    Whole(&'a AtomicU32),
-    LowHalf(&'a AtomicU64),
-}
-
-static_assertions::assert_impl_all!(Entry<'static>: Send, Sync);
-
-impl<'a> Entry<'a> {
-    /// Sleep only while `word` is `expected`.
-    #[must_use]
-    pub fn new(word: &'a AtomicU32, expected: u32) -> Self {
-        Self { word: Word::Whole(word), expected }
-    }
-
-    /// Sleep only while the low 32 bits of `word` are those of `expected`.
-    ///
-    /// The kernel looks at 32 bits. A change of the high half alone is not seen.
-    #[must_use]
-    pub fn low_half(word: &'a AtomicU64, expected: u64) -> Self {
-        // Truncation keeps the half that is meant.
-        Self { word: Word::LowHalf(word), expected: expected as u32 }
-    }
-
-    /// Where the kernel looks.
-    fn address(&self) -> *const u32 {
-        match self.word {
-            Word::Whole(word) => word.as_ptr(),
-            Word::LowHalf(word) => {
-                let half = if cfg!(target_endian = "little") { 0 } else { 1 };
-                word.as_ptr().cast::<u32>().wrapping_add(half)
-            }
-        }
-    }
-
-    fn has_changed(&self) -> bool {
-        let found = match self.word {
-            Word::Whole(word) => word.load(Ordering::SeqCst),
-            Word::LowHalf(word) => word.load(Ordering::SeqCst) as u32,
-        };
-        found != self.expected
-    }
-}
 
 /// Sleeps while `word` is `expected`, until it is woken or `until` passes.
 ///
@@ -104,7 +56,8 @@ impl<'a> Entry<'a> {
 /// assert_eq!(futex::wait(&word, 1, Some(Deadline::now()))?, futex::Wake::TimedOut);
 /// # Ok::<(), ipc_core::Errno>(())
 /// ```
-pub fn wait(word: &AtomicU32, expected: u32, until: Option<Deadline>) -> Result<Wake> {
+pub fn wait<'a>(word: impl Into<Word<'a>>, expected: u32, until: Option<Deadline>) -> Result<Wake> {
+    let word = word.into().for_kernel();
     let until = until.map(Deadline::to_timespec);
     let any = const { NonZeroU32::new(u32::MAX).unwrap() };
     outcome(sys::wait_bitset(word, Flags::empty(), expected, until.as_ref(), any))
@@ -117,12 +70,12 @@ pub fn wait(word: &AtomicU32, expected: u32, until: Option<Deadline>) -> Result<
 /// followed by a wake on *any* of the words cannot be missed.
 ///
 /// Where the kernel has no `futex_waitv` (before 5.16, or refused by a sandbox) this sleeps on the
-/// first 32-bit word alone for at most ten milliseconds and reports that as [`Wake::Woken`]; callers
-/// loop anyway.
+/// first word alone for at most ten milliseconds and reports that as [`Wake::Woken`]; callers loop
+/// anyway.
 ///
 /// # Errors
 ///
-/// As for [`wait`]; `ENOSYS` without `futex_waitv` if no entry is a 32-bit word.
+/// As for [`wait`].
 ///
 /// # Panics
 ///
@@ -132,10 +85,10 @@ pub fn wait(word: &AtomicU32, expected: u32, until: Option<Deadline>) -> Result<
 ///
 /// ```
 /// use core::sync::atomic::{AtomicU32, AtomicU64};
-/// use ipc_core::futex::{self, Entry, Wake};
+/// use ipc_core::futex::{self, Entry, Wake, Word};
 ///
 /// let (gate, state) = (AtomicU32::new(0), AtomicU64::new(7));
-/// let entries = [Entry::new(&gate, 0), Entry::low_half(&state, 8)];
+/// let entries = [Entry::new(&gate, 0), Entry::new(Word::Low(&state), 8)];
 /// assert_eq!(futex::wait_any(&entries, None)?, Wake::Changed);
 /// # Ok::<(), ipc_core::Errno>(())
 /// ```
@@ -149,7 +102,7 @@ pub fn wait_any(entries: &[Entry<'_>], until: Option<Deadline>) -> Result<Wake> 
     let mut waiters = [Wait::new(); MAX_ENTRIES];
     for (waiter, entry) in waiters.iter_mut().zip(entries) {
         waiter.val = entry.expected.into();
-        waiter.uaddr = WaitPtr::new(entry.address().cast_mut().cast::<c_void>());
+        waiter.uaddr = WaitPtr::new(entry.address());
         waiter.flags = WaitFlags::SIZE_U32;
     }
     let timeout = until.map(Deadline::to_timespec);
@@ -176,11 +129,9 @@ pub const MAX_ENTRIES: usize = 4;
 /// # use core::sync::atomic::AtomicU32;
 /// assert_eq!(ipc_core::futex::wake(&AtomicU32::new(0), 1), 0);
 /// ```
-pub fn wake(word: &AtomicU32, count: u32) -> usize {
-    // The kernel takes the count as a signed number. It fails only for an address that it
-    // cannot resolve, which is one that nobody can be asleep on.
-    let count = count.min(i32::MAX.unsigned_abs());
-    sys::wake(word, Flags::empty(), count).unwrap_or(0)
+pub fn wake<'a>(word: impl Into<Word<'a>>, count: u32) -> usize {
+    // It fails only for an address that it cannot resolve, which is one that nobody can be asleep on.
+    sys::wake(word.into().for_kernel(), Flags::empty(), count.min(ALL)).unwrap_or(0)
 }
 
 /// Sets the top bit of `word` and wakes everybody who sleeps on it, as one atomic step.
@@ -200,8 +151,8 @@ pub fn wake(word: &AtomicU32, count: u32) -> usize {
 /// ipc_core::futex::set_top_bit_and_wake_all(&gate);
 /// assert_eq!(gate.load(Ordering::Relaxed), 0x8000_0000);
 /// ```
-pub fn set_top_bit_and_wake_all(word: &AtomicU32) -> usize {
-    const ALL: u32 = i32::MAX.unsigned_abs();
+pub fn set_top_bit_and_wake_all<'a>(word: impl Into<Word<'a>>) -> usize {
+    let word = word.into().for_kernel();
     // The comparison is one that never holds (the word is 0 or the top bit), so that the second
     // half of the operation, which we do not want, wakes nobody.
     let never = (WakeOpCmp::Eq, 1);
@@ -209,22 +160,63 @@ pub fn set_top_bit_and_wake_all(word: &AtomicU32) -> usize {
         .unwrap_or(0)
 }
 
+/// Adds `term` to `counter` and wakes up to `count` threads that sleep on `gate`, as one atomic step:
+/// nobody can be killed between the two, and no thread can fall asleep on either word. Returns how
+/// many were woken. The sum wraps.
+///
+/// The sleepers wait for both words by [`wait_any`].
+///
+/// # Errors
+///
+/// What no retry can mend, such as `EFAULT`; then nothing was added.
+///
+/// # Panics
+///
+/// If `term` is more than [`MAX_TERM`], or `count` is 0: the kernel would wake one.
+///
+/// # Examples
+///
+/// ```
+/// use core::sync::atomic::{AtomicU64, Ordering};
+/// use ipc_core::futex::{self, Word};
+///
+/// let word = AtomicU64::new(7);
+/// assert_eq!(futex::add_and_wake(Word::High(&word), 2, Word::Low(&word), 1)?, 0);
+/// assert_eq!(word.load(Ordering::Relaxed), 2 << 32 | 7);
+/// # Ok::<(), ipc_core::Errno>(())
+/// ```
+pub fn add_and_wake<'a, 'b>(
+    counter: impl Into<Word<'a>>,
+    term: u16,
+    gate: impl Into<Word<'b>>,
+    count: u32,
+) -> Result<usize> {
+    assert!(term <= MAX_TERM && count > 0, "a term of at most {MAX_TERM}, and somebody to wake");
+    let (counter, gate) = (counter.into().for_kernel(), gate.into().for_kernel());
+    // A counter of all ones is one that nobody has; were it there, one more would be woken.
+    let all_ones = (WakeOpCmp::Eq, 0xfff);
+    let (count, flags) = (count.min(ALL), Flags::empty());
+    sys::wake_op(gate, flags, count, 0, counter, WakeOp::Add, all_ones.0, term, all_ones.1)
+}
+
+/// The most that one [`add_and_wake`] adds: the kernel's instruction has 12 bits for it, one of them the
+/// sign.
+pub const MAX_TERM: u16 = 0x7ff;
+
+/// The kernel takes a count as a signed number.
+const ALL: u32 = i32::MAX.unsigned_abs();
+
 /// The fallback for kernels without `futex_waitv`.
 #[cold]
 fn wait_first(entries: &[Entry<'_>], until: Option<Deadline>) -> Result<Wake> {
     const SLICE: Duration = Duration::from_millis(10);
 
-    let whole = entries.iter().find_map(|entry| match entry.word {
-        Word::Whole(word) => Some((word, entry.expected)),
-        Word::LowHalf(_) => None,
-    });
-    let (word, expected) = whole.ok_or(Errno::NOSYS)?;
     if entries.iter().any(Entry::has_changed) {
         return Ok(Wake::Changed);
     }
     let slice = Deadline::after(SLICE);
     let ends = until.map_or(slice, |until| until.min(slice));
-    let wake = wait(word, expected, Some(ends))?;
+    let wake = wait(entries[0].word, entries[0].expected, Some(ends))?;
     let only_a_slice = wake == Wake::TimedOut && until.is_none_or(|until| !until.has_passed());
     Ok(if only_a_slice { Wake::Woken } else { wake })
 }
@@ -241,6 +233,8 @@ fn outcome(result: Result<()>) -> Result<Wake> {
 
 #[cfg(test)]
 mod tests {
+    use core::sync::atomic::{AtomicU32, AtomicU64};
+
     use super::*;
 
     fn soon() -> Option<Deadline> {
@@ -250,7 +244,7 @@ mod tests {
     #[test]
     fn every_entry_is_compared() {
         let (a, b) = (AtomicU32::new(1), AtomicU64::new(0xffff_ffff_0000_0002));
-        let entry = |x, y| [Entry::new(&a, x), Entry::low_half(&b, y)];
+        let entry = |x, y| [Entry::new(&a, x), Entry::new(Word::Low(&b), y)];
         for wait in [wait_any, wait_first] {
             assert_eq!(wait(&entry(0, 2), soon()), Ok(Wake::Changed));
             assert_eq!(wait(&entry(1, 3), soon()), Ok(Wake::Changed));
@@ -296,5 +290,31 @@ mod tests {
                 sleeper.join().unwrap();
             }
         });
+    }
+
+    #[test]
+    fn a_sum_and_its_wake_are_one_step() {
+        let word = AtomicU64::new(0);
+        let asleep = [Entry::new(Word::Low(&word), 0), Entry::new(Word::High(&word), 0)];
+        std::thread::scope(|scope| {
+            let sleepers = [(); 3]
+                .map(|()| scope.spawn(|| while wait_any(&asleep, None) == Ok(Wake::Changed) {}));
+            let (mut woken, mut wakes) = (0, 0);
+            while woken < 3 {
+                let some = add_and_wake(Word::High(&word), MAX_TERM, Word::Low(&word), 2).unwrap();
+                // Taken back, so that the others can fall asleep.
+                let sum = word.fetch_sub(u64::from(MAX_TERM) << 32, Ordering::Relaxed);
+                assert_eq!(sum, u64::from(MAX_TERM) << 32);
+                assert!(some <= 2);
+                woken += some;
+                wakes += usize::from(some > 0);
+                std::thread::yield_now();
+            }
+            assert!(wakes >= 2, "three were woken by {wakes} calls for two each");
+            for sleeper in sleepers {
+                sleeper.join().unwrap();
+            }
+        });
+        assert_eq!(word.load(Ordering::Relaxed), 0, "the gate is untouched");
     }
 }
