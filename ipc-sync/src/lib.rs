@@ -7,6 +7,7 @@
 //! | type | size | when a process dies |
 //! |---|---|---|
 //! | [`Mutex`] | 16 bytes and the value | the next owner is told, once; waiters go on |
+//! | [`Semaphore`] | 8 bytes | a permit that it took is gone; waiters go on |
 //!
 //! # A lock between processes
 //!
@@ -97,6 +98,7 @@ extern crate std;
 
 mod mutex;
 mod raw;
+mod semaphore;
 
 pub use ipc_core::{
     Errno, Shareable,
@@ -104,6 +106,7 @@ pub use ipc_core::{
     identity::{NoIdentity, ProcessId},
 };
 pub use mutex::{LockError, Mutex, MutexGuard, Recovered};
+pub use semaphore::{AcquireError, Semaphore, TooManyPermits};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

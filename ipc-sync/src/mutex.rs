@@ -19,7 +19,8 @@ use ipc_core::identity::{NoIdentity, ProcessId};
 use ipc_core::primitive::{UnsafeCell, killed, panicking};
 use ipc_core::{Errno, Shareable};
 
-use crate::raw::mutex::{Found, Missed, RawMutex, Refused, Until};
+use crate::raw::mutex::{Found, Missed, RawMutex, Refused};
+use crate::raw::until::Until;
 
 /// A lock that several processes share, and that survives the death of any of them.
 ///

@@ -1,4 +1,4 @@
-//! `Mutex` with a process killed at every machine instruction of the release build.
+//! The locks with a process killed at every machine instruction of the release build.
 //!
 //! The lock goes through the same scenarios as the controls of `ipc-testkit`, which must fail them:
 //! free, held, with one and three waiters asleep; pairs of victims; one frozen alive; and the
@@ -11,14 +11,16 @@
 
 use std::process::ExitCode;
 
-use ipc_sync::{LockError, Mutex, MutexGuard};
+use ipc_sync::{LockError, Mutex, MutexGuard, Semaphore};
 use ipc_testkit::battery::locks::{self, Held, Lock};
+use ipc_testkit::battery::semaphores::{self, Permits};
 use ipc_testkit::stepkill;
 
 fn main() -> ExitCode {
     stepkill::main(|suite| {
         locks::run::<Resident>(suite, "mutex");
         locks::run::<Plain>(suite, "mutex without baton");
+        semaphores::run::<Tokens>(suite, "semaphore");
     })
 }
 
@@ -72,3 +74,27 @@ impl_lock!(Resident, {
     unsafe { Mutex::in_region(0) }
 });
 impl_lock!(Plain, Mutex::new(0));
+
+struct Tokens(Semaphore);
+
+impl Permits for Tokens {
+    fn new(permits: u32) -> Self {
+        Self(Semaphore::new(permits))
+    }
+
+    fn acquire(&self) {
+        self.0.acquire().expect("a wait without a time-out");
+    }
+
+    fn try_acquire(&self) -> bool {
+        self.0.try_acquire()
+    }
+
+    fn release(&self) {
+        self.0.release().expect("a few permits");
+    }
+
+    fn available(&self) -> u32 {
+        self.0.available()
+    }
+}

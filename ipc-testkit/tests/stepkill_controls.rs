@@ -7,9 +7,10 @@ use ipc_testkit::battery::locks;
 #[cfg(target_env = "gnu")]
 use ipc_testkit::battery::locks::lost_wakeup;
 use ipc_testkit::battery::rings::{self, Fill};
+use ipc_testkit::battery::semaphores;
 #[cfg(target_env = "gnu")]
 use ipc_testkit::controls::RobustMutex;
-use ipc_testkit::controls::{PidLock, Vyukov};
+use ipc_testkit::controls::{PidLock, PosixSemaphore, Vyukov};
 use ipc_testkit::stepkill::{self, Pass};
 
 /// A control wedges at many points, and each of them takes this long to find.
@@ -40,6 +41,12 @@ fn main() -> ExitCode {
             let woken =
                 lost_wakeup::<RobustMutex>("robust pthread mutex", waiters).patience(PATIENCE);
             suite.must_fail(Pass::Woken, &woken, 10);
+        }
+
+        // From its wake-up until the woken one has taken the token, which nobody is told of then.
+        for waiters in [1, 3] {
+            let woken = semaphores::wakeup_of_the_dead::<PosixSemaphore>("sem_t", waiters);
+            suite.must_fail(Pass::Woken, &woken.patience(PATIENCE), 5);
         }
     })
 }

@@ -1,5 +1,7 @@
 //! What the locks are made of: words without data, handles or lifetimes.
 
 pub(crate) mod gate;
+pub(crate) mod gated;
 pub(crate) mod mutex;
 mod patience;
+pub(crate) mod until;

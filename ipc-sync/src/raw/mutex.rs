@@ -46,13 +46,13 @@
 //! Locking is not fair: a running thread may take the lock before one that was woken for it.
 
 use ipc_core::Errno;
-use ipc_core::clock::Deadline;
 use ipc_core::identity::{DomainCell, Identity, Liveness, NoIdentity, ProcessId};
 use ipc_core::primitive::futex::{Entry, Wake, Word};
-use ipc_core::primitive::{AtomicU64, Ordering, has_passed, identity};
+use ipc_core::primitive::{AtomicU64, Ordering, identity};
 
 use super::gate::Gate;
 use super::patience::{Looks, spin_until};
+use super::until::Until;
 
 /// Nobody holds the lock. Zeroed memory is a free lock.
 const FREE: u64 = 0;
@@ -104,31 +104,6 @@ pub(crate) enum Refused {
 impl From<NoIdentity> for Refused {
     fn from(_: NoIdentity) -> Self {
         Self::NoIdentity
-    }
-}
-
-/// How long a caller is willing to wait.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Until {
-    Now,
-    Deadline(Deadline),
-    Forever,
-}
-
-impl Until {
-    fn has_passed(self) -> bool {
-        match self {
-            Self::Now => true,
-            Self::Deadline(deadline) => has_passed(deadline),
-            Self::Forever => false,
-        }
-    }
-
-    fn deadline(self) -> Option<Deadline> {
-        match self {
-            Self::Deadline(deadline) => Some(deadline),
-            Self::Now | Self::Forever => None,
-        }
     }
 }
 

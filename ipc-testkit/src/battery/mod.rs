@@ -1,4 +1,5 @@
-//! Scenarios for everything that is a lock or a ring: implement a small trait and run them all.
+//! Scenarios for everything that is a lock, a semaphore or a ring: implement a small trait and run them all.
 
 pub mod locks;
 pub mod rings;
+pub mod semaphores;

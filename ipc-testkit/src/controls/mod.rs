@@ -3,6 +3,7 @@
 mod double_fetch;
 mod impatient;
 mod pid_lock;
+mod posix_semaphore;
 #[cfg(target_env = "gnu")]
 mod robust;
 mod two_tokens;
@@ -11,6 +12,7 @@ mod vyukov;
 pub use double_fetch::DoubleFetch;
 pub use impatient::{Impatient, ImpatientGuard};
 pub use pid_lock::{PidGuard, PidLock};
+pub use posix_semaphore::PosixSemaphore;
 #[cfg(target_env = "gnu")]
 pub use robust::{RobustGuard, RobustMutex};
 pub use two_tokens::TwoTokens;

@@ -31,7 +31,10 @@ pub struct Report {
     pub wedges: Vec<Finding>,
     /// Verdicts that were not good, processes that ended as they must not, and scenarios that could not be played.
     pub failures: Vec<Finding>,
-    /// The longest that a waiter or survivor took to its first success, from the moment the kernel reported the death.
+    /// Rounds in which recovery took too long, and which were played again.
+    pub slow_rounds: usize,
+    /// The longest that a waiter or survivor took to its first success, from the moment the kernel reported the death; of
+    /// a kill point that was struck again, the shortest of those.
     pub worst_recovery: Duration,
     /// How long the pass took.
     pub elapsed: Duration,
@@ -103,13 +106,14 @@ impl fmt::Display for Report {
         }
         write!(
             f,
-            "{} [{}]: {} of {} kill points wedge, {} inside a call, {} detours, {} other failures, {} instructions, worst recovery {:.1} ms, {:.2} s",
+            "{} [{}]: {} of {} kill points wedge, {} inside a call, {} detours, {} struck again, {} other failures, {} instructions, worst recovery {:.1} ms, {:.2} s",
             self.scenario,
             self.pass,
             self.wedged_points(),
             self.kill_points,
             self.blocked_points,
             self.detours,
+            self.slow_rounds,
             self.failures.len(),
             self.instructions,
             self.worst_recovery.as_secs_f64() * 1e3,

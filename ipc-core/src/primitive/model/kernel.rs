@@ -379,6 +379,9 @@ pub fn add_and_wake<'a, 'b>(
         return Ok(kernel.wake(gate.address(), count as usize));
     }
     let mut queue = kernel.queue.lock().unwrap();
+    if has_fault(Fault::FlagClearedOnWake) {
+        gate.fetch_or(1 << 31);
+    }
     counter.fetch_add(term.into());
     let address = gate.address();
     let woken = queue.wake(&kernel, count as usize, |sleeper| sleeper.words.contains(&address));

@@ -116,7 +116,7 @@ impl<T: Sync> Stage<'_, T> {
         }
         for role in roles {
             let took = self.control.station(*role).succeeded_at().saturating_sub(self.since);
-            self.report.worst_recovery = self.report.worst_recovery.max(Duration::from_nanos(took));
+            self.recovery = self.recovery.max(Duration::from_nanos(took));
         }
         Ok(())
     }

@@ -1,0 +1,229 @@
+//! A number and the gate of those who wait for it to change, in one word.
+//!
+//! ```text
+//!  63 ....................................... 32    31    30 ........... 0
+//! +---------------------------------------------+----------+---------------+
+//! | number                                      | none     | always 0      |
+//! +---------------------------------------------+----------+---------------+
+//!  the high half                                 the low half: the gate
+//! ```
+//!
+//! The low half is a [gate](super::gate): 0 = somebody may be asleep, and so for zeroed memory; "none" = surely
+//! nobody is. Here the two lie in one word, so that *a change of the number and the wake-up that it owes are one
+//! atomic step*, whoever is killed where:
+//!
+//! * Surely nobody sleeps: a compare-exchange of the whole word adds. It fails if somebody
+//!   has announced a sleep meanwhile.
+//! * Somebody may: the kernel adds and wakes ([`futex::add_and_wake`]), with both of its queues locked.
+//!
+//! So whoever adds needs no baton, no identity and no thread-local memory, and may be a signal handler. Only a
+//! sleeper arms the baton: it may be killed between its wake-up and what it does with that. It takes the baton back
+//! before it returns, and until then borrows the word; so, unlike that of a lock, this gate may be armed wherever
+//! it lies.
+//!
+//! | killed | leaves | seen by |
+//! |---|---|---|
+//! | adding, before the step | nothing | – |
+//! | adding, after the step | the number, and its sleepers awake | them |
+//! | adding, after a wake that found too few asleep | a gate at 0 | the next who adds: one futile system call |
+//! | before or in the sleep | a gate at 0 | likewise |
+//! | woken, before it has taken what it was woken for | its wake is spent | the kernel wakes the next by the baton; without it the sleepers' slices end |
+//!
+//! The kernel's futex operations see the halves, this program only ever the whole word.
+
+use ipc_core::Errno;
+use ipc_core::clock::Deadline;
+use ipc_core::identity::ProcessId;
+use ipc_core::primitive::futex::{self, Entry, MAX_TERM, Wake, Word};
+use ipc_core::primitive::{AtomicU64, Ordering, baton, identity};
+
+use super::patience::{Looks, spin_until};
+use super::until::Until;
+
+/// In the low half: nobody is asleep.
+const NONE: u64 = 1 << 31;
+
+/// Why a wait ended in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Vain {
+    TimedOut,
+    Os(Errno),
+}
+
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct Gated(AtomicU64);
+
+impl Gated {
+    /// The greatest number.
+    pub(crate) const MAX: u32 = i32::MAX.unsigned_abs();
+
+    /// What the kernel may be asked to add to: far enough from the end for as many threads as there can be.
+    const MAX_FOR_KERNEL: u32 = Self::MAX / 2;
+
+    /// The most that is added in one step.
+    pub(crate) const MAX_STEP: u16 = MAX_TERM;
+
+    ipc_core::const_unless_loom! {
+        pub(crate) fn new(number: u32) -> Self {
+            Self(AtomicU64::new((number as u64) << 32 | NONE))
+        }
+    }
+
+    #[inline]
+    pub(crate) fn number(&self, order: Ordering) -> u32 {
+        number(self.0.load(order))
+    }
+
+    /// The newest number, and not only one that was there once.
+    #[cfg(loom)]
+    pub(crate) fn number_now(&self) -> u32 {
+        number(self.0.fetch_or(0, Ordering::Relaxed))
+    }
+
+    /// Changes the number as `f` says, or not if it says `None`; what it was. Nobody is woken: this is
+    /// for changes that nobody waits for.
+    #[inline]
+    pub(crate) fn update(&self, f: impl Fn(u32) -> Option<u32>) -> Result<u32, u32> {
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            let was = number(word);
+            let Some(next) = f(was) else { return Err(was) };
+            // SYNC: what was done before a number was added (Release in `add`).
+            match self.exchange(word, with_number(word, next), Ordering::Acquire) {
+                Ok(()) => return Ok(was),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Adds to the number, if it stays in its range, and wakes as many: at most [`MAX_STEP`](Self::MAX_STEP), and
+    /// more than 0.
+    ///
+    /// # Errors
+    ///
+    /// The number, if it would leave its range; then nothing was done.
+    #[inline]
+    pub(crate) fn add(&self, term: u16) -> Result<(), u32> {
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            let was = number(word);
+            let Some(sum) = was.checked_add(term.into()).filter(|&sum| sum <= Self::MAX) else {
+                return Err(was);
+            };
+            if word & NONE == 0 {
+                if was <= Self::MAX_FOR_KERNEL {
+                    self.add_by_kernel(term);
+                    return Ok(());
+                }
+                self.wake_all();
+                word = self.0.load(Ordering::Relaxed);
+                continue;
+            }
+            // SYNC: what was done before a number was added (Acquire in `update`).
+            match self.exchange(word, with_number(word, sum), Ordering::Release) {
+                Ok(()) => return Ok(()),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    #[cold]
+    fn add_by_kernel(&self, term: u16) {
+        match futex::add_and_wake(Word::High(&self.0), term, self.gate(), term.into()) {
+            // Nobody sleeps any more.
+            Ok(woken) if woken < usize::from(term) => self.wake_all(),
+            Ok(_) => {}
+            // A sandbox without the operation: first the sum, then everybody looks.
+            Err(_) => {
+                self.0.fetch_add(u64::from(term) << 32, Ordering::Release);
+                self.wake_all();
+            }
+        }
+    }
+
+    /// Goes on where an attempt has failed because it saw the number `seen`: repeats it until it succeeds, asleep in
+    /// between.
+    ///
+    /// Whatever ends a sleep, the next thing is an attempt. So a wake-up is never taken for nothing, even if it
+    /// comes at the moment at which the time is over, and need not be passed on.
+    ///
+    /// # Errors
+    ///
+    /// [`Vain`].
+    #[cold]
+    pub(crate) fn wait_for<R>(
+        &self,
+        until: Until,
+        mut seen: u32,
+        mut attempt: impl FnMut() -> Result<R, u32>,
+    ) -> Result<R, Vain> {
+        let mut looks = Looks::new();
+        let mut armed = None;
+        let result = loop {
+            if until.has_passed() {
+                break Err(Vain::TimedOut);
+            }
+            // The number is all there is to look at: the next slice is longer.
+            looks.is_due();
+            if !spin_until(|| self.number(Ordering::Relaxed) != seen) {
+                armed = armed.or_else(|| self.arm());
+                if let Err(errno) = self.park(seen, looks.sleep_until(until.deadline())) {
+                    break Err(Vain::Os(errno));
+                }
+            }
+            seen = match attempt() {
+                Ok(result) => break Ok(result),
+                Err(seen) => seen,
+            };
+        };
+        if let Some(me) = armed {
+            baton::disarm(self.gate(), me);
+        }
+        result
+    }
+
+    /// Sleeps while the number is `seen`, until woken or `slice` ends.
+    fn park(&self, seen: u32, slice: Deadline) -> ipc_core::Result<Wake> {
+        // From here on whoever adds does it by the kernel, which compares both halves as we fall asleep.
+        let word = self.0.fetch_and(!NONE, Ordering::Relaxed);
+        if number(word) != seen {
+            return Ok(Wake::Changed);
+        }
+        let entries = [Entry::new(self.gate(), 0), Entry::new(Word::High(&self.0), seen)];
+        futex::sleep(&entries, None, slice)
+    }
+
+    /// Has the kernel wake another sleeper if this thread is killed with its wake-up.
+    #[expect(unsafe_code, reason = "the kernel is told an address")]
+    fn arm(&self) -> Option<ProcessId> {
+        let me = identity::current().ok()?.id;
+        // SAFETY: `wait_for`, which borrows the word, disarms before it returns. The gate's low 30 bits are
+        // always 0.
+        unsafe { baton::arm(self.gate(), me) }.then_some(me)
+    }
+
+    /// Sets "none".
+    fn wake_all(&self) {
+        futex::set_top_bit_and_wake_all(self.gate());
+    }
+
+    fn gate(&self) -> Word<'_> {
+        Word::Low(&self.0)
+    }
+
+    #[inline]
+    fn exchange(&self, from: u64, to: u64, order: Ordering) -> Result<(), u64> {
+        self.0.compare_exchange_weak(from, to, order, Ordering::Relaxed).map(drop)
+    }
+}
+
+#[inline]
+fn number(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
+#[inline]
+fn with_number(word: u64, number: u32) -> u64 {
+    word & u64::from(u32::MAX) | u64::from(number) << 32
+}

@@ -1,0 +1,29 @@
+//! [`Until`]: how long a wait may last.
+
+use ipc_core::clock::Deadline;
+use ipc_core::primitive::has_passed;
+
+/// How long a caller is willing to wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Until {
+    Now,
+    Deadline(Deadline),
+    Forever,
+}
+
+impl Until {
+    pub(crate) fn has_passed(self) -> bool {
+        match self {
+            Self::Now => true,
+            Self::Deadline(deadline) => has_passed(deadline),
+            Self::Forever => false,
+        }
+    }
+
+    pub(crate) fn deadline(self) -> Option<Deadline> {
+        match self {
+            Self::Deadline(deadline) => Some(deadline),
+            Self::Now | Self::Forever => None,
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! `Semaphore` in every interleaving, with every process killed before each of its steps.
+//!
+//! Run by `ci/loom.sh`. Without `--cfg loom` there is no model, and this program says so.
+//!
+//! What each scenario asserts, besides that loom finds no deadlock: whoever waits gets a permit as long as
+//! there is one, and in the end there are as many permits as were given and not taken.
+
+#[cfg(not(loom))]
+fn main() {
+    println!("SKIPPED: built without --cfg loom (see ci/loom.sh)");
+}
+
+#[cfg(loom)]
+fn main() {
+    use ipc_core::primitive::sim::{Fault, Suite};
+    use model::*;
+
+    Suite::new()
+        .case("lend", 2, &[0, 1], lend)
+        .reveals(&[Fault::NoBaton, Fault::GateOnlySleep, Fault::FlagClearedOnWake])
+        .case("give_one_by_one", 2, &[0, 2], give_one_by_one)
+        .reveals(&[Fault::WakeApartFromSum, Fault::ClearWithoutWakeAll])
+        .case("give_two_at_once", 2, &[0, 2], give_two_at_once)
+        .reveals(&[Fault::WakeApartFromSum])
+        .case("two_givers", 2, &[0, 1], two_givers)
+        .case("take_and_try", 3, &[0, 1], take_and_try)
+        .case("wake_in_the_last_moment", 2, &[0, 1, 2], wake_in_the_last_moment)
+        .run();
+}
+
+#[cfg(loom)]
+mod model {
+    use core::sync::atomic::{AtomicU32, Ordering};
+
+    use ipc_core::clock::Deadline;
+    use ipc_core::primitive::sim::{self, Arc};
+    use ipc_sync::Semaphore;
+
+    /// A semaphore, and what the processes have had of it. The counts are not part of the model.
+    pub(crate) struct Shared {
+        permits: Semaphore,
+        /// Permits that there must be for all who live to come to their end.
+        needed: u32,
+        given: AtomicU32,
+        /// By process: permits that it took and has not given back.
+        held: [AtomicU32; 3],
+        deaths: AtomicU32,
+    }
+
+    fn shared(permits: u32, needed: u32) -> Arc<Shared> {
+        let count = AtomicU32::new;
+        let held = [0; 3].map(count);
+        let (given, permits) = (count(permits), Semaphore::new(permits));
+        Arc::new(Shared { permits, needed, given, held, deaths: count(0) })
+    }
+
+    impl Shared {
+        fn take(&self, me: usize) {
+            self.permits.acquire().unwrap();
+            self.held[me].fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn give(&self, permits: u32) {
+            self.permits.release_many(permits).unwrap();
+            self.given.fetch_add(permits, Ordering::Relaxed);
+        }
+
+        fn give_back(&self, me: usize) {
+            // First the count: a repair meanwhile gives one too many rather than one too few.
+            self.held[me].fetch_sub(1, Ordering::Relaxed);
+            self.permits.release().unwrap();
+        }
+
+        fn lend(&self, me: usize) {
+            self.take(me);
+            self.give_back(me);
+        }
+
+        fn held(&self) -> u32 {
+            self.held.iter().map(|held| held.load(Ordering::Relaxed)).sum()
+        }
+
+        /// What an operator does after a death: gives the permits that the dead took along, or had yet to give.
+        ///
+        /// Where another process is between a step and its count these are too many, and never too few.
+        fn repair(&self, dead: usize) {
+            self.deaths.fetch_add(1, Ordering::Relaxed);
+            self.held[dead].store(0, Ordering::Relaxed);
+            sim::process(END, || {
+                let there = self.permits.available_now() + self.held();
+                (there..self.needed).for_each(|_| self.give(1));
+            });
+        }
+    }
+
+    type Actor = fn(&Shared, usize);
+
+    fn run(index: usize, shared: &Shared, actor: Actor) -> Option<()> {
+        sim::process_then(index, || actor(shared, index), || shared.repair(index))
+    }
+
+    fn together(shared: &Arc<Shared>, actors: [Actor; 3]) {
+        let peers = [1, 2].map(|index| {
+            let shared = shared.clone();
+            sim::spawn_thread(move || run(index, &shared, actors[index]))
+        });
+        run(0, shared, actors[0]);
+        for peer in peers {
+            peer.join().unwrap();
+        }
+        sim::process(END, || {
+            let (left, given) =
+                (shared.permits.available_now(), shared.given.load(Ordering::Relaxed));
+            if shared.deaths.load(Ordering::Relaxed) == 0 {
+                assert_eq!(left + shared.held(), given, "permits were lost or made");
+            }
+            // And the semaphore still works.
+            shared.give(1);
+            shared.permits.acquire().unwrap();
+        });
+    }
+
+    /// The process that repairs, and looks in the end; nobody's victim.
+    const END: usize = 4;
+
+    fn give_one(shared: &Shared, _: usize) {
+        shared.give(1);
+    }
+
+    /// One permit for three, each of whom gives it back.
+    pub(crate) fn lend() {
+        together(&shared(1, 1), [Shared::lend; 3]);
+    }
+
+    pub(crate) fn give_one_by_one() {
+        fn give_two(shared: &Shared, _: usize) {
+            shared.give(1);
+            shared.give(1);
+        }
+        together(&shared(0, 2), [Shared::take, Shared::take, give_two]);
+    }
+
+    pub(crate) fn give_two_at_once() {
+        fn give_two(shared: &Shared, _: usize) {
+            shared.give(2);
+        }
+        together(&shared(0, 2), [Shared::take, Shared::take, give_two]);
+    }
+
+    pub(crate) fn two_givers() {
+        fn take_two(shared: &Shared, me: usize) {
+            shared.take(me);
+            shared.take(me);
+        }
+        together(&shared(0, 2), [take_two, give_one, give_one]);
+    }
+
+    pub(crate) fn take_and_try() {
+        fn try_to_take(shared: &Shared, me: usize) {
+            if shared.permits.try_acquire() {
+                shared.held[me].fetch_add(1, Ordering::Relaxed);
+                shared.give_back(me);
+            }
+        }
+        together(&shared(0, 1), [Shared::take, try_to_take, give_one]);
+    }
+
+    /// One waiter's time is over at the moment at which it is woken; the other waits on.
+    pub(crate) fn wake_in_the_last_moment() {
+        fn expiring(shared: &Shared, me: usize) {
+            sim::expire_when_woken();
+            if shared.permits.acquire_deadline(Deadline::FAR).is_ok() {
+                shared.held[me].fetch_add(1, Ordering::Relaxed);
+                shared.give_back(me);
+            }
+        }
+        together(&shared(0, 1), [Shared::take, expiring, give_one]);
+    }
+}
