@@ -81,6 +81,8 @@ pub mod fdpass;
 pub mod function;
 pub mod futex;
 pub mod identity;
+#[doc(hidden)]
+pub mod os;
 mod padded;
 #[cfg(feature = "serde")]
 pub mod parcel;

@@ -13,7 +13,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use ipc_core::Errno;
 use ipc_core::clock::Deadline;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use ipc_core::os::Until;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::region::PlaceError;
@@ -138,19 +139,15 @@ impl StopToken {
     ///
     /// `ENOMEM`, from `poll`.
     pub fn wait(&self, deadline: Deadline) -> Result<bool, Errno> {
-        loop {
-            if self.is_stopped() {
-                return Ok(true);
-            }
-            let mut fds = [PollFd::new(&self.event, PollFlags::IN)];
-            match poll(&mut fds, Some(&deadline.remaining_timespec())) {
-                Ok(0) => return Ok(false),
-                // The stopper may have been killed just now.
-                Ok(_) => self.set(),
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno),
-            }
+        if self.is_stopped() {
+            return Ok(true);
         }
+        let stopped = Until::from(deadline).poll(&mut [PollFd::new(&self.event, PollFlags::IN)])?;
+        if stopped {
+            // The stopper may have been killed just now.
+            self.set();
+        }
+        Ok(stopped)
     }
 
     fn set(&self) {

@@ -3,10 +3,11 @@
 use alloc::vec::Vec;
 use std::os::fd::AsFd;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 
+use crate::Result;
 use crate::clock::Deadline;
-use crate::{Errno, Result};
+use crate::os::Until;
 
 /// Waits until one of `items` has something to say, or until `deadline`; which of them have, by their
 /// places, and none at the deadline.
@@ -42,21 +43,12 @@ use crate::{Errno, Result};
 #[doc(alias = "multiprocessing.connection.wait")]
 pub fn wait_any<F: AsFd>(items: &[F], deadline: Deadline) -> Result<Vec<usize>> {
     let mut fds: Vec<_> = items.iter().map(|item| PollFd::new(item, PollFlags::IN)).collect();
-    poll_until(&mut fds, deadline)?;
+    Until::from(deadline).poll(&mut fds)?;
     let ready = fds.iter().enumerate().filter(|(_, fd)| !fd.revents().is_empty());
     Ok(ready.map(|(place, _)| place).collect())
 }
 
 /// Waits until `fd` shows one of `events`, an error or the end; `false` at the deadline.
 pub(super) fn until_ready(fd: impl AsFd, events: PollFlags, deadline: Deadline) -> Result<bool> {
-    poll_until(&mut [PollFd::new(&fd, events)], deadline)
-}
-
-fn poll_until(fds: &mut [PollFd<'_>], deadline: Deadline) -> Result<bool> {
-    loop {
-        match poll(fds, Some(&deadline.remaining_timespec())) {
-            Err(Errno::INTR) => {}
-            ready => return ready.map(|count| count > 0),
-        }
-    }
+    Until::from(deadline).poll(&mut [PollFd::new(&fd, events)])
 }

@@ -1,11 +1,12 @@
 //! A socket that does not go on after a lost message.
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::io::retry_on_intr;
 use rustix::net::{Shutdown, shutdown};
 
 use super::{Received, RecvError, SendError, recv_with_fds, send_with_fds};
+use crate::clock::Deadline;
+use crate::os::Until;
 use crate::{Errno, Result};
 
 /// A connected Unix socket for messages with descriptors, which is *poisoned* by the first message
@@ -137,7 +138,7 @@ impl Link {
 
     fn wait_writable(&self) -> Result<(), SendError> {
         let mut fds = [PollFd::new(&self.socket, PollFlags::OUT)];
-        retry_on_intr(|| poll(&mut fds, None)).map(drop).map_err(SendError::Os)
+        Until::from(Deadline::FAR).poll(&mut fds).map(drop).map_err(SendError::Os)
     }
 }
 

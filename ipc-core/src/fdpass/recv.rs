@@ -2,14 +2,15 @@
 
 use core::fmt;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fd::AsFd;
 use rustix::io::{IoSliceMut, retry_on_intr};
 use rustix::net::RecvFlags;
-use rustix::time::Timespec;
 
 use super::message::{Came, recvmsg};
 use super::{Fds, MAX_FDS};
+use crate::clock::Deadline;
+use crate::os::Until;
 use crate::{Errno, Result};
 
 /// A message as it came.
@@ -91,9 +92,7 @@ pub(crate) fn recv_parts(
 
 /// Whether no more can come: an empty packet and the end both read as zero bytes.
 fn is_closed(socket: impl AsFd) -> Result<bool> {
-    let mut fds = [PollFd::new(&socket, PollFlags::RDHUP)];
-    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    Ok(retry_on_intr(|| poll(&mut fds, Some(&at_once)))? > 0)
+    Until::from(Deadline::now()).poll(&mut [PollFd::new(&socket, PollFlags::RDHUP)])
 }
 
 /// Why no message was received.

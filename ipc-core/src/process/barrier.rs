@@ -17,7 +17,7 @@
 
 use core::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::retry_on_intr;
 use rustix::net::{
@@ -29,6 +29,7 @@ use rustix::process::{
 };
 
 use crate::clock::Deadline;
+use crate::os::Until;
 use crate::{Errno, Result};
 
 /// The only message that is ever sent.
@@ -62,7 +63,7 @@ impl Barrier {
         let mut fds =
             [PollFd::new(&child_end, PollFlags::IN), PollFd::new(&parent_pidfd, PollFlags::IN)];
         loop {
-            let waited = retry_on_intr(|| poll(&mut fds, None));
+            let waited = Until::from(Deadline::FAR).poll(&mut fds);
             // A parent that said *go* and then died still said *go*, so the socket decides. Where
             // `poll` fails (out of memory, or a limit of open files below two) it is also what is
             // waited for: the child must not end on its own when its parent is about to say *go*.
@@ -104,9 +105,9 @@ impl Barrier {
 /// barrier. A process that received the number of a reaped child lives, or is not ours.
 fn is_our_zombie(pidfd: &OwnedFd) -> bool {
     // A dying process closes its files shortly before it counts as ended.
-    let end = Deadline::after(DYING);
-    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-    while poll(&mut fds, Some(&end.remaining_timespec())) == Err(Errno::INTR) {}
+    let end = Until::from(Deadline::after(DYING));
+    // If it has not ended by then, or nobody can say, there is nothing to reap.
+    let _ = end.poll(&mut [PollFd::new(pidfd, PollFlags::IN)]);
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     matches!(waitid(WaitId::PidFd(pidfd.as_fd()), options), Ok(Some(_)))
 }

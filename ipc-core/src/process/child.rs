@@ -2,13 +2,14 @@
 
 use core::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use super::{ExitStatus, pidfd_info};
 use crate::clock::Deadline;
+use crate::os::Until;
 use crate::{Errno, Result};
 
 /// How long a process that has ended may remain without a status before that counts as
@@ -331,13 +332,7 @@ impl Child {
     /// Waits until the pidfd shows one of `events` or hangs up, or until `deadline`, which is
     /// `false`.
     fn poll(&self, events: PollFlags, deadline: Deadline) -> Result<bool> {
-        loop {
-            let mut fds = [PollFd::new(&self.pidfd, events)];
-            match poll(&mut fds, Some(&deadline.remaining_timespec())) {
-                Err(Errno::INTR) => {}
-                ready => return ready.map(|count| count > 0),
-            }
-        }
+        Until::from(deadline).poll(&mut [PollFd::new(&self.pidfd, events)])
     }
 }
 

@@ -9,6 +9,7 @@
 use core::fmt;
 
 use ipc_core::identity::{Identity, NoIdentity};
+use ipc_core::os::check_file_size;
 use ipc_core::primitive::{AtomicU64, Ordering};
 use ipc_core::{Errno, Shareable};
 use ipc_sync::Mutex;
@@ -16,7 +17,6 @@ use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create,
 };
-use rustix::process::{Resource, getrlimit};
 use rustix::system::sysinfo;
 
 use super::{Mapping, Region};
@@ -106,11 +106,7 @@ fn memfd() -> Result<OwnedFd, Errno> {
 }
 
 fn resize(fd: BorrowedFd<'_>, total: u64) -> Result<(), Errno> {
-    // Beyond this limit the kernel would send SIGXFSZ, by which a process ends unless it says
-    // otherwise.
-    if getrlimit(Resource::Fsize).current.is_some_and(|most| total > most) {
-        return Err(Errno::FBIG);
-    }
+    check_file_size(total)?;
     ftruncate(fd, total)
 }
 

@@ -13,7 +13,6 @@ use std::io::{Read, Seek, Write};
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Resource, getrlimit};
 use rustix::thread::set_name;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -22,6 +21,7 @@ use super::{Report, complain};
 use crate::Result;
 use crate::fdpass::MAX_FDS;
 use crate::function::Function;
+use crate::os::check_file_size;
 use crate::parcel::Parcel;
 use crate::process::Start;
 use crate::process::call::StartError;
@@ -65,11 +65,7 @@ impl Orders {
 
 /// An unnamed file with these bytes.
 fn file_of(bytes: &[u8]) -> Result<OwnedFd> {
-    // Beyond this limit the kernel would send SIGXFSZ, by which a process ends unless it says
-    // otherwise.
-    if getrlimit(Resource::Fsize).current.is_some_and(|most| bytes.len() as u64 > most) {
-        return Err(crate::Errno::FBIG);
-    }
+    check_file_size(bytes.len() as u64)?;
     let mut file = File::from(memfd_create(c"argument", MemfdFlags::CLOEXEC)?);
     let written = file.write_all(bytes).and_then(|()| file.rewind());
     let errno =

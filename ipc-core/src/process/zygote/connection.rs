@@ -3,13 +3,14 @@
 use core::time::Duration;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::net::{Shutdown, shutdown};
 
 use super::ZygoteError;
 use super::message::{Reply, Request};
 use crate::clock::Deadline;
 use crate::fdpass::{Fds, RecvError, SendError, recv_with_fds, send_with_fds};
+use crate::os::Until;
 use crate::process::{Child, Pid};
 use crate::{Errno, Result};
 
@@ -147,10 +148,9 @@ impl Connection {
                 let zygote = self.zygote.as_ref().ok_or(ZygoteError::Died)?.as_fd();
                 let mut fds =
                     [PollFd::new(&self.link, PollFlags::IN), PollFd::new(&zygote, PollFlags::IN)];
-                match poll(&mut fds, Some(&deadline.remaining_timespec())) {
-                    Err(Errno::INTR) => continue,
+                match Until::from(deadline).poll(&mut fds) {
                     Err(errno) => return Err(ZygoteError::Os(errno)),
-                    Ok(0) => return Ok(None),
+                    Ok(false) => return Ok(None),
                     // What was said before a death was said.
                     Ok(_) if !fds[0].revents().is_empty() => Ok(()),
                     Ok(_) => Err(ZygoteError::Died),

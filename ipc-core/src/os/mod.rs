@@ -1,0 +1,9 @@
+//! What this crate and those above it need of the operating system, in one place for all of them.
+//!
+//! Not a public interface.
+
+mod file_size;
+mod until;
+
+pub use file_size::check_file_size;
+pub use until::Until;
