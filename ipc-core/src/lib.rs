@@ -47,6 +47,27 @@
 //! [`Context::global`](process::Context::global) with the helper process that it made. No thread, but for one in a
 //! process that is a daemon; no signal handler, no `atexit`, and never a wait for *any* child.
 //!
+//! # Signals
+//!
+//! A signal changes nothing: a call that waits goes on after the handler, until the moment that it was told, and none
+//! fails with `EINTR`. The exceptions are called `_interruptible`, and are for a program that wants to look, for
+//! example at what its handler of Ctrl-C has noted:
+//! [`Child::wait_interruptible`](process::Child::wait_interruptible),
+//! [`Receiver::recv_interruptible`](connection::Receiver::recv_interruptible),
+//! [`Sending::wait_interruptible`](connection::Sending::wait_interruptible) and
+//! [`wait_any_interruptible`](connection::wait_any_interruptible). Each is the most general call of its kind, and promises:
+//!
+//! * a handler that runs on the calling thread while the call sleeps ends it with `EINTR`, whether the handler was
+//!   installed with `SA_RESTART` or not. What has come already counts more: there is no `EINTR` instead of a result;
+//! * nothing is lost by that: no status, no message, and no part of a message that is on its way in either direction.
+//!   The same call again goes on;
+//! * a signal without a handler, such as SIGSTOP and SIGCONT, does not end it.
+//!
+//! Of the lower calls, [`futex`]'s report a signal as [`Wake::Interrupted`](futex::Wake::Interrupted).
+//!
+//! A handler that runs just before the call sleeps does not end it. Who must not miss one lets the handler write to
+//! a pipe, and waits for that as well, with [`wait_any`](connection::wait_any).
+//!
 //! # Features
 //!
 //! All are on by default.

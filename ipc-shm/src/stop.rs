@@ -111,6 +111,8 @@ impl StopToken {
 
     /// Asks everybody to stop. Doing it again changes nothing.
     ///
+    /// It is one system call and one store, so a signal handler may call it.
+    ///
     /// # Errors
     ///
     /// `EBADF` or `EINVAL`, if what came as the token's event was none.
@@ -133,16 +135,50 @@ impl StopToken {
         self.region.get(self.word).is_ok_and(|word| word.load(Ordering::Acquire) != 0)
     }
 
-    /// Waits until somebody stops it, or until `deadline`; whether it is stopped.
+    /// Waits until somebody stops it, or until `deadline`; whether it is stopped. Interrupting signals
+    /// change nothing.
     ///
     /// # Errors
     ///
     /// `ENOMEM`, from `poll`.
     pub fn wait(&self, deadline: Deadline) -> Result<bool, Errno> {
+        self.wait_by(deadline.into())
+    }
+
+    /// As [`wait`](Self::wait), and [a signal](ipc_core#signals) ends it, too.
+    ///
+    /// # Errors
+    ///
+    /// Also `EINTR`: a signal handler has run. The call may be repeated. A handler that is to end a
+    /// wait whenever it runs calls [`stop`](Self::stop).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_core::Errno;
+    /// use ipc_core::clock::Deadline;
+    /// use ipc_shm::StopToken;
+    ///
+    /// let token = StopToken::new()?;
+    /// token.stop()?;
+    /// let stopped = loop {
+    ///     match token.wait_interruptible(Deadline::FAR) {
+    ///         Err(Errno::INTR) => println!("a signal came"),
+    ///         stopped => break stopped?,
+    ///     }
+    /// };
+    /// assert!(stopped);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    pub fn wait_interruptible(&self, deadline: Deadline) -> Result<bool, Errno> {
+        self.wait_by(Until::interruptible(deadline))
+    }
+
+    fn wait_by(&self, until: Until) -> Result<bool, Errno> {
         if self.is_stopped() {
             return Ok(true);
         }
-        let stopped = Until::from(deadline).poll(&mut [PollFd::new(&self.event, PollFlags::IN)])?;
+        let stopped = until.poll(&mut [PollFd::new(&self.event, PollFlags::IN)])?;
         if stopped {
             // The stopper may have been killed just now.
             self.set();

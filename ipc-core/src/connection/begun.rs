@@ -8,8 +8,8 @@ use rustix::net::{RecvFlags, recv};
 
 use super::packet::{HEADER, Header, MessageId, PART, WHOLE};
 use super::{Message, RecvError, wait};
-use crate::clock::Deadline;
 use crate::fdpass::{self, Fds, Received, recv_parts};
+use crate::os::Until;
 use crate::{Errno, Result};
 
 /// A message that came in part.
@@ -38,10 +38,10 @@ impl Begun {
         self.message.bytes.len() as u64 == self.total
     }
 
-    pub(super) fn recv(&mut self, socket: &OwnedFd, deadline: Deadline) -> Result<Step, RecvError> {
+    pub(super) fn recv(&mut self, socket: &OwnedFd, until: Until) -> Result<Step, RecvError> {
         // Another message stays in the socket, so that whoever waits for the descriptor wakes for it.
         // A second receiver on this end may take it first: then what comes is judged below.
-        if is_first(socket, deadline)? {
+        if is_first(socket, until)? {
             return Ok(Step::Torn);
         }
         let bytes = &mut self.message.bytes;
@@ -52,7 +52,7 @@ impl Begun {
         bytes.resize(had + room, 0);
         let mut header = [0; HEADER];
         let mut bufs = [IoSliceMut::new(&mut header), IoSliceMut::new(&mut bytes[had..])];
-        let received = recv_packet(socket, &mut bufs, deadline);
+        let received = recv_packet(socket, &mut bufs, until);
         let came = received.as_ref().map_or(0, |packet| packet.len);
         bytes.truncate(had + came.saturating_sub(HEADER));
         let step = match received {
@@ -125,9 +125,9 @@ pub(super) struct Packet {
 pub(super) fn recv_packet(
     socket: &OwnedFd,
     bufs: &mut [IoSliceMut<'_>],
-    deadline: Deadline,
+    until: Until,
 ) -> Result<Packet, RecvError> {
-    retry(socket, deadline, |flags| match recv_parts(socket, bufs, flags) {
+    retry(socket, until, |flags| match recv_parts(socket, bufs, flags) {
         Ok(Received { len, fds }) => Ok(Packet { len, fds, is_cut: false }),
         Err(fdpass::RecvError::Truncated) => {
             let len = bufs.iter().map(|buf| buf.len()).sum();
@@ -138,26 +138,26 @@ pub(super) fn recv_packet(
 }
 
 /// Whether the next packet is the first of a message. It stays where it is, and so do its descriptors.
-fn is_first(socket: &OwnedFd, deadline: Deadline) -> Result<bool, RecvError> {
+fn is_first(socket: &OwnedFd, until: Until) -> Result<bool, RecvError> {
     let mut header = [0; HEADER];
-    let (len, _) = retry(socket, deadline, |flags| {
+    let (len, _) = retry(socket, until, |flags| {
         recv(socket, &mut header, flags | RecvFlags::PEEK).map_err(fdpass::RecvError::Os)
     })?;
     Ok(len == HEADER && matches!(Header::decode(&header), Some(Header::First { .. })))
 }
 
-/// Repeats `call` until it has something, or until `deadline`.
+/// Repeats `call` until it has something, or as long as `until` says.
 fn retry<T>(
     socket: &OwnedFd,
-    deadline: Deadline,
+    until: Until,
     mut call: impl FnMut(RecvFlags) -> Result<T, fdpass::RecvError>,
 ) -> Result<T, RecvError> {
-    let flags = if deadline == Deadline::FAR { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
+    let flags = if until.is_endless() { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
     loop {
         match call(flags) {
             Ok(came) => return Ok(came),
             Err(fdpass::RecvError::Os(Errno::AGAIN)) => {
-                if !wait::until_ready(socket, PollFlags::IN, deadline)? {
+                if !wait::until_ready(socket, PollFlags::IN, until)? {
                     return Err(RecvError::TimedOut);
                 }
             }

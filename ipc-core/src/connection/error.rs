@@ -34,7 +34,8 @@ pub enum SendError {
     /// The value could not be packed.
     #[cfg(feature = "serde")]
     Parcel(ParcelError),
-    /// A system call failed; nothing was sent. `ETOOMANYREFS`: too many descriptors are on their way.
+    /// A system call failed; nothing was sent, or by a [`Sending`](super::Sending) nothing more. `ETOOMANYREFS`: too
+    /// many descriptors are on their way. `EINTR`: a signal ended an interruptible call.
     Os(Errno),
 }
 
@@ -117,7 +118,7 @@ pub enum RecvError {
     /// The value could not be unpacked. The connection goes on.
     #[cfg(feature = "serde")]
     Parcel(ParcelError),
-    /// A system call failed; nothing is lost.
+    /// A system call failed; nothing is lost. `EINTR`: a signal ended an interruptible call.
     Os(Errno),
 }
 

@@ -46,6 +46,7 @@ mod error;
 mod packet;
 mod receiver;
 mod sender;
+mod sending;
 mod socket;
 mod wait;
 
@@ -61,7 +62,8 @@ use crate::Result;
 pub use error::{RecvError, SendError};
 pub use receiver::{Message, Receiver};
 pub use sender::Sender;
-pub use wait::wait_any;
+pub use sending::Sending;
+pub use wait::{wait_any, wait_any_interruptible};
 
 /// Makes a connection that works both ways.
 ///

@@ -17,6 +17,7 @@ use super::{RecvError, socket, wait};
 use crate::Result;
 use crate::clock::Deadline;
 use crate::fdpass::Fds;
+use crate::os::Until;
 
 /// The longest message that is taken unless [`Receiver::set_limit`] says otherwise: 1 GiB.
 const LIMIT: usize = 1 << 30;
@@ -48,6 +49,33 @@ pub struct Message {
 }
 
 static_assertions::assert_impl_all!(Message: Send, Sync);
+
+impl Message {
+    /// The value that [`Sender::send_value`](super::Sender::send_value) sent.
+    ///
+    /// [`Receiver::recv_value`] does it at once; this is for messages that were received until a
+    /// deadline or a signal.
+    ///
+    /// # Errors
+    ///
+    /// [`ParcelError`](crate::parcel::ParcelError): it is no such value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_core::clock::Deadline;
+    ///
+    /// let (mut receiver, mut sender) = ipc_core::connection::simplex()?;
+    /// sender.send_value(&(42, "hello"))?;
+    /// let message = receiver.recv_message(Deadline::FAR)?;
+    /// assert_eq!(message.unpack::<(i32, String)>()?, (42, "hello".into()));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[cfg(feature = "serde")]
+    pub fn unpack<T: serde::de::DeserializeOwned>(self) -> Result<T, crate::parcel::ParcelError> {
+        crate::parcel::Parcel { bytes: self.bytes, fds: self.fds.collect() }.unpack()
+    }
+}
 
 /// The half of a connection that messages come out of.
 ///
@@ -195,13 +223,53 @@ impl Receiver {
         message: &mut Message,
         deadline: Deadline,
     ) -> Result<(), RecvError> {
+        self.recv_by(message, deadline.into())
+    }
+
+    /// As [`recv_into`](Self::recv_into), and [a signal](crate#signals) ends it, too.
+    ///
+    /// # Errors
+    ///
+    /// Also [`RecvError::Os`] with `EINTR`: a signal handler has run. `message` is as it was, and what has come of a
+    /// long one is kept for the next call, whichever that is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_core::Errno;
+    /// use ipc_core::clock::Deadline;
+    /// use ipc_core::connection::{Message, RecvError, simplex};
+    ///
+    /// # fn asked_to_stop() -> bool { false }
+    /// let (mut receiver, mut sender) = simplex()?;
+    /// sender.send(b"hello")?;
+    /// let mut message = Message::default();
+    /// loop {
+    ///     match receiver.recv_interruptible(&mut message, Deadline::FAR) {
+    ///         Err(RecvError::Os(Errno::INTR)) if asked_to_stop() => break,
+    ///         Err(RecvError::Os(Errno::INTR)) => {}
+    ///         received => break received?,
+    ///     }
+    /// }
+    /// assert_eq!(message.bytes, b"hello");
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    pub fn recv_interruptible(
+        &mut self,
+        message: &mut Message,
+        deadline: Deadline,
+    ) -> Result<(), RecvError> {
+        self.recv_by(message, Until::interruptible(deadline))
+    }
+
+    fn recv_by(&mut self, message: &mut Message, until: Until) -> Result<(), RecvError> {
         if self.broken {
             return Err(RecvError::Malformed);
         }
         let mut late = 0;
         let error = loop {
             let step = match self.begun.take() {
-                None => match self.recv_first(message, deadline) {
+                None => match self.recv_first(message, until) {
                     Ok(true) => return Ok(()),
                     Ok(false) => Ok(()),
                     Err(error) => Err(error),
@@ -210,13 +278,13 @@ impl Receiver {
                     *message = begun.message;
                     return Ok(());
                 }
-                Some(begun) => self.recv_next(begun, deadline),
+                Some(begun) => self.recv_next(begun, until),
             };
             if let Err(error) = step {
                 break error;
             }
             // More is awaited: of a long message, or behind a packet that belongs to none.
-            late += u32::from(deadline.has_passed());
+            late += u32::from(until.deadline().has_passed());
             if late > LATE && !self.begun.as_ref().is_some_and(Begun::is_whole) {
                 break RecvError::TimedOut;
             }
@@ -247,8 +315,7 @@ impl Receiver {
     /// ```
     #[cfg(feature = "serde")]
     pub fn recv_value<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, RecvError> {
-        let Message { bytes, fds } = self.recv_message(Deadline::FAR)?;
-        Ok(crate::parcel::Parcel { bytes, fds: fds.collect() }.unpack()?)
+        Ok(self.recv_message(Deadline::FAR)?.unpack()?)
     }
 
     /// Waits until a message, the beginning of one, or the end has come; `false` at the deadline.
@@ -270,13 +337,13 @@ impl Receiver {
     /// ```
     pub fn wait(&self, deadline: Deadline) -> Result<bool> {
         let ready = self.begun.as_ref().is_some_and(Begun::is_whole);
-        Ok(ready || wait::until_ready(&self.socket, PollFlags::IN, deadline)?)
+        Ok(ready || wait::until_ready(&self.socket, PollFlags::IN, deadline.into())?)
     }
 
     /// Receives the first packet of a message; whether that is all of it, and then it is in `message`.
-    fn recv_first(&mut self, message: &mut Message, deadline: Deadline) -> Result<bool, RecvError> {
+    fn recv_first(&mut self, message: &mut Message, until: Until) -> Result<bool, RecvError> {
         let mut bufs = [IoSliceMut::new(&mut self.first[..])];
-        let Packet { len, fds, is_cut } = recv_packet(&self.socket, &mut bufs, deadline)?;
+        let Packet { len, fds, is_cut } = recv_packet(&self.socket, &mut bufs, until)?;
         let (header, payload) =
             self.first[..len].split_first_chunk().ok_or(RecvError::Malformed)?;
         match Header::decode(header).ok_or(RecvError::Malformed)? {
@@ -302,8 +369,8 @@ impl Receiver {
     }
 
     /// Receives a further packet of a message that was begun.
-    fn recv_next(&mut self, mut begun: Begun, deadline: Deadline) -> Result<(), RecvError> {
-        let step = begun.recv(&self.socket, deadline);
+    fn recv_next(&mut self, mut begun: Begun, until: Until) -> Result<(), RecvError> {
+        let step = begun.recv(&self.socket, until);
         self.begun = match step {
             Ok(Step::Torn) => None,
             // One that is too large would be a second error at once: this one tells of both.

@@ -5,17 +5,14 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::PollFlags;
-use rustix::io::IoSlice;
-use rustix::net::{SendFlags, Shutdown, shutdown};
+use rustix::net::{Shutdown, shutdown};
 use rustix::process::getpid;
 
-use super::packet::{Header, MessageId, PART, WHOLE};
-use super::{SendError, socket, wait};
+use super::packet::{MessageId, PART};
+use super::{SendError, Sending, socket};
+use crate::Result;
 use crate::clock::Deadline;
-use crate::fdpass::{self, MAX_FDS, send_parts};
 use crate::identity::ProcessId;
-use crate::{Errno, Result};
 
 /// The half of a connection that messages go into.
 ///
@@ -38,7 +35,7 @@ use crate::{Errno, Result};
 pub struct Sender {
     socket: Arc<OwnedFd>,
     /// The largest further packet that the socket has taken.
-    part: usize,
+    pub(super) part: usize,
 }
 
 static_assertions::assert_impl_all!(Sender: Send, Sync);
@@ -110,7 +107,8 @@ impl Sender {
         self.send_deadline(bytes, &[], Deadline::after(timeout))
     }
 
-    /// As [`send`](Self::send), with copies of at most [`MAX_FDS`] descriptors, until `deadline`.
+    /// As [`send`](Self::send), with copies of at most [`MAX_FDS`](crate::fdpass::MAX_FDS)
+    /// descriptors, until `deadline`.
     ///
     /// # Errors
     ///
@@ -134,27 +132,52 @@ impl Sender {
         fds: &[BorrowedFd<'_>],
         deadline: Deadline,
     ) -> Result<(), SendError> {
-        let count = u8::try_from(fds.len()).ok().filter(|count| usize::from(*count) <= MAX_FDS);
-        let count = count.ok_or(SendError::TooManyFds)?;
-        let (first, mut rest) = bytes.split_at(bytes.len().min(WHOLE));
-        let id = if rest.is_empty() { MessageId::default() } else { new_id() };
-        let total = bytes.len() as u64;
-        self.packet(Header::First { id, total, fds: count }, first, fds, deadline)?;
-        let torn = |error| match error {
-            SendError::Closed => SendError::Closed,
-            _ => SendError::Torn,
-        };
-        while !rest.is_empty() {
-            let offset = (bytes.len() - rest.len()) as u64;
-            let (part, after) = rest.split_at(rest.len().min(self.part));
-            match self.packet(Header::Next { id, offset }, part, &[], deadline) {
-                Ok(()) => rest = after,
-                // A socket with a small buffer.
-                Err(SendError::Os(Errno::MSGSIZE)) if self.part > WHOLE => self.part /= 2,
-                Err(error) => return Err(torn(error)),
-            }
-        }
-        Ok(())
+        let mut sending = self.begin_send(bytes, fds)?;
+        sending.wait_until(deadline).map_err(|error| sending.given_up(error))
+    }
+
+    /// A message that [`Sending::wait_until`] and [`Sending::wait_interruptible`] send, with copies of at most
+    /// [`MAX_FDS`](crate::fdpass::MAX_FDS) descriptors.
+    ///
+    /// It is for whoever wants to look at something else while the message waits for room, and then go
+    /// on with it.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::TooManyFds`].
+    ///
+    /// # Examples
+    ///
+    /// A value, for at most a second at a time:
+    ///
+    /// ```
+    /// # #[cfg(feature = "serde")]
+    /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// # use core::time::Duration;
+    /// use ipc_core::clock::Deadline;
+    /// use ipc_core::connection::SendError;
+    /// use ipc_core::parcel::Parcel;
+    /// use std::os::fd::AsFd;
+    ///
+    /// let (mut receiver, mut sender) = ipc_core::connection::simplex()?;
+    /// let parcel = Parcel::pack(&(42, "hello"))?;
+    /// let fds: Vec<_> = parcel.fds.iter().map(AsFd::as_fd).collect();
+    /// let mut sending = sender.begin_send(&parcel.bytes, &fds)?;
+    /// while sending.wait_until(Deadline::after(Duration::from_secs(1))) == Err(SendError::TimedOut) {
+    ///     println!("the receiver is busy");
+    /// }
+    /// assert_eq!(receiver.recv_value::<(i32, String)>()?, (42, "hello".into()));
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(feature = "serde"))]
+    /// # fn main() {}
+    /// ```
+    pub fn begin_send<'a>(
+        &'a mut self,
+        bytes: &'a [u8],
+        fds: &'a [BorrowedFd<'a>],
+    ) -> Result<Sending<'a>, SendError> {
+        Sending::new(self, bytes, fds)
     }
 
     /// Sends a value, with the handles inside it.
@@ -203,35 +226,9 @@ impl Sender {
     pub fn close(self) -> Result<()> {
         shutdown(&self.socket, Shutdown::Write)
     }
-
-    fn packet(
-        &self,
-        header: Header,
-        bytes: &[u8],
-        fds: &[BorrowedFd<'_>],
-        deadline: Deadline,
-    ) -> Result<(), SendError> {
-        let header = header.encode();
-        let flags =
-            if deadline == Deadline::FAR { SendFlags::empty() } else { SendFlags::DONTWAIT };
-        loop {
-            // Packets go whole or not at all.
-            let sent =
-                send_parts(&self.socket, &[IoSlice::new(&header), IoSlice::new(bytes)], fds, flags);
-            match sent {
-                Ok(_) => return Ok(()),
-                Err(fdpass::SendError::Os(Errno::AGAIN)) => {
-                    if !wait::until_ready(&self.socket, PollFlags::OUT, deadline)? {
-                        return Err(SendError::TimedOut);
-                    }
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
 }
 
-fn new_id() -> MessageId {
+pub(super) fn new_id() -> MessageId {
     // A process that cannot know its identity has a number that is good enough to tell it from the
     // others on this end.
     let pid = || u64::from(getpid().as_raw_nonzero().get().unsigned_abs());

@@ -42,13 +42,47 @@ use crate::os::Until;
 /// ```
 #[doc(alias = "multiprocessing.connection.wait")]
 pub fn wait_any<F: AsFd>(items: &[F], deadline: Deadline) -> Result<Vec<usize>> {
+    wait_by(items, deadline.into())
+}
+
+/// As [`wait_any`], and [a signal](crate#signals) ends it, too.
+///
+/// # Errors
+///
+/// Also `EINTR`: a signal handler has run.
+///
+/// # Examples
+///
+/// ```
+/// use ipc_core::Errno;
+/// use ipc_core::clock::Deadline;
+/// use ipc_core::connection::{pair, wait_any_interruptible};
+///
+/// # fn asked_to_stop() -> bool { false }
+/// let (ours, mut theirs) = pair()?;
+/// theirs.send(b"hello")?;
+/// let ready = loop {
+///     match wait_any_interruptible(&[&ours], Deadline::FAR) {
+///         Err(Errno::INTR) if asked_to_stop() => break vec![],
+///         Err(Errno::INTR) => {}
+///         ready => break ready?,
+///     }
+/// };
+/// assert_eq!(ready, [0]);
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+pub fn wait_any_interruptible<F: AsFd>(items: &[F], deadline: Deadline) -> Result<Vec<usize>> {
+    wait_by(items, Until::interruptible(deadline))
+}
+
+fn wait_by<F: AsFd>(items: &[F], until: Until) -> Result<Vec<usize>> {
     let mut fds: Vec<_> = items.iter().map(|item| PollFd::new(item, PollFlags::IN)).collect();
-    Until::from(deadline).poll(&mut fds)?;
+    until.poll(&mut fds)?;
     let ready = fds.iter().enumerate().filter(|(_, fd)| !fd.revents().is_empty());
     Ok(ready.map(|(place, _)| place).collect())
 }
 
 /// Waits until `fd` shows one of `events`, an error or the end; `false` at the deadline.
-pub(super) fn until_ready(fd: impl AsFd, events: PollFlags, deadline: Deadline) -> Result<bool> {
-    Until::from(deadline).poll(&mut [PollFd::new(&fd, events)])
+pub(super) fn until_ready(fd: impl AsFd, events: PollFlags, until: Until) -> Result<bool> {
+    until.poll(&mut [PollFd::new(&fd, events)])
 }

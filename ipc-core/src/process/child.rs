@@ -150,18 +150,51 @@ impl Child {
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     pub fn wait_deadline(&mut self, deadline: Deadline) -> Result<Option<ExitStatus>> {
-        if self.status.is_none() && !self.poll(PollFlags::IN, deadline)? {
+        self.wait_by(deadline.into())
+    }
+
+    /// As [`wait_deadline`](Self::wait_deadline), and [a signal](crate#signals) ends it, too.
+    ///
+    /// # Errors
+    ///
+    /// Also `EINTR`: a signal handler has run. The call may be repeated.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ipc_core::Errno;
+    /// # use ipc_core::process::{ExitStatus, fork_fn};
+    /// use ipc_core::clock::Deadline;
+    ///
+    /// # fn asked_to_stop() -> bool { false }
+    /// let mut child = fork_fn(|| 0)?;
+    /// let status = loop {
+    ///     match child.wait_interruptible(Deadline::FAR) {
+    ///         Err(Errno::INTR) if asked_to_stop() => child.kill()?,
+    ///         Err(Errno::INTR) => {}
+    ///         status => break status?,
+    ///     }
+    /// };
+    /// assert_eq!(status, Some(ExitStatus::Exited(0)));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    pub fn wait_interruptible(&mut self, deadline: Deadline) -> Result<Option<ExitStatus>> {
+        self.wait_by(Until::interruptible(deadline))
+    }
+
+    fn wait_by(&mut self, until: Until) -> Result<Option<ExitStatus>> {
+        if self.status.is_none() && !self.poll(PollFlags::IN, until)? {
             return Ok(None);
         }
         loop {
             let status = self.try_wait()?;
-            if status.is_some() || deadline.has_passed() {
+            if status.is_some() || until.deadline().has_passed() {
                 return Ok(status);
             }
             // The child has ended, and a tracer or another reaper has not let go of it yet. A reap
             // is an event, the hang-up of the pidfd (Linux 6.9); that a tracer lets go is none, so
             // the sleep is cut into slices.
-            self.poll(PollFlags::empty(), deadline.min(Deadline::after(HELD_SLICE)))?;
+            self.poll(PollFlags::empty(), until.at_most(Deadline::after(HELD_SLICE)))?;
         }
     }
 
@@ -299,7 +332,7 @@ impl Child {
     /// Waits until the child has ended or `deadline`, and leaves it to be reaped.
     #[cfg(feature = "std")]
     pub(super) fn wait_unreaped(&self, deadline: Deadline) -> Result<bool> {
-        self.poll(PollFlags::IN, deadline)
+        self.poll(PollFlags::IN, deadline.into())
     }
 
     /// Reaps the child if it has ended.
@@ -312,7 +345,7 @@ impl Child {
     /// The status of a child that is not ours to reap: SIGCHLD is ignored, another thread took it,
     /// or this process is not the parent.
     fn status_from_others(&mut self) -> Result<Option<ExitStatus>> {
-        if !self.poll(PollFlags::IN, Deadline::now())? {
+        if !self.poll(PollFlags::IN, Deadline::now().into())? {
             return Ok(None);
         }
         match pidfd_info::exit_status(self.pidfd.as_fd()) {
@@ -329,10 +362,9 @@ impl Child {
         }
     }
 
-    /// Waits until the pidfd shows one of `events` or hangs up, or until `deadline`, which is
-    /// `false`.
-    fn poll(&self, events: PollFlags, deadline: Deadline) -> Result<bool> {
-        Until::from(deadline).poll(&mut [PollFd::new(&self.pidfd, events)])
+    /// Waits until the pidfd shows one of `events` or hangs up; `false` at the deadline.
+    fn poll(&self, events: PollFlags, until: Until) -> Result<bool> {
+        until.poll(&mut [PollFd::new(&self.pidfd, events)])
     }
 }
 
