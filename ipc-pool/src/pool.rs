@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use ipc_core::Errno;
 use ipc_core::clock::Deadline;
+use ipc_core::os::sleep_until;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -201,7 +202,7 @@ impl Pool {
         let ended = || self.supervisor.as_ref().is_none_or(JoinHandle::is_finished);
         while !ended() && !until.has_passed() {
             // The end of a thread can be waited for, but not until a deadline: look in slices.
-            std::thread::sleep(until.remaining().min(Duration::from_millis(2)));
+            sleep_until(until.min(Deadline::after(Duration::from_millis(2))));
         }
         let all = ended();
         self.end();

@@ -3,7 +3,9 @@
 //! Not a public interface.
 
 mod file_size;
+mod sleep;
 mod until;
 
 pub use file_size::check_file_size;
+pub use sleep::sleep_until;
 pub use until::Until;

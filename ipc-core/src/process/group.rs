@@ -7,13 +7,13 @@
 
 use core::time::Duration;
 use std::os::fd::{AsFd, AsRawFd};
-use std::thread::sleep;
 
 use rustix::process::kill_process_group;
 
 use super::raw::syscall;
 use super::{Child, ExitStatus, Signal};
 use crate::clock::Deadline;
+use crate::os::sleep_until;
 use crate::{Errno, Result};
 
 /// `linux/pidfd.h`, from Linux 6.9 on: the group whose leader the pidfd means.
@@ -96,7 +96,7 @@ impl Child {
             self.wait_unreaped(deadline)?;
         } else if self.wait_deadline(deadline)?.is_some() {
             while !deadline.has_passed() && self.signal_group_by_pidfd(0).is_ok() {
-                sleep(SLICE.min(deadline.remaining()));
+                sleep_until(deadline.min(Deadline::after(SLICE)));
             }
         }
         match self.signal_group(Signal::KILL) {
