@@ -1,17 +1,19 @@
 //! A request to stop reaches everybody, whoever makes it and wherever it is killed.
 
-use core::time::Duration;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::OnceLock;
 
+use ipc_core::Errno;
 use ipc_core::clock::Deadline;
 use ipc_core::connection::{Sender, simplex, wait_any};
 use ipc_core::parcel::Parcel;
 use ipc_core::process::{Child, Context, ExitStatus, Process, StartMethod, fork_fn};
 use ipc_shm::StopToken;
-use ipc_testkit::cases::signals::{interrupt_every, on_signal};
+use ipc_testkit::cases::signals::on_signal;
+use ipc_testkit::cases::storm::{HANDLERS, again_and_again, in_vain, until_done, with_peer};
 use ipc_testkit::cases::{self, doing, open_fds};
+use rustix::process::{Signal, getppid, kill_process};
 
 fn main() -> ExitCode {
     cases::run(&[
@@ -19,7 +21,9 @@ fn main() -> ExitCode {
         ("stopper_killed_half_way", stopper_killed_half_way),
         ("who_comes_later_is_asked", who_comes_later),
         ("stop_is_said_once", said_once),
-        ("s01_deadline_holds_among_signals", s01_deadline_holds),
+        ("s01_signals_change_nothing", s01_signals_change_nothing),
+        ("s01_interruptible_wait", s01_interruptible),
+        ("signal_handler_may_stop", signal_handler_may_stop),
         ("a_tree_of_processes_ends", a_tree_ends),
         ("x01_short_of_descriptors", x01_short_of_descriptors),
     ])
@@ -112,17 +116,55 @@ fn said_once() {
     }
 }
 
-fn s01_deadline_holds() {
-    extern "C" fn nothing(_: i32) {}
-    let token = StopToken::new().expect("a token");
-    let handler = nothing as extern "C" fn(i32) as usize;
-    on_signal(rustix::process::Signal::ALARM.as_raw(), handler, 0);
-    interrupt_every(50);
-    let (began, span) = (Instant::now(), Duration::from_millis(50));
-    assert_eq!(token.wait(Deadline::after(span)), Ok(false));
-    interrupt_every(0);
-    let took = began.elapsed();
-    assert!(took >= span && took < Duration::from_secs(10), "{took:?}");
+fn s01_signals_change_nothing() {
+    for flags in HANDLERS {
+        let token = StopToken::new().expect("a token");
+        in_vain("StopToken::wait in vain", flags, |span| {
+            assert_eq!(token.wait(Deadline::after(span)), Ok(false));
+        });
+        let stop = || token.stop().expect("stop");
+        let stopped = with_peer("StopToken::wait", flags, stop, || token.wait(Deadline::FAR));
+        assert_eq!(stopped, Ok(true));
+        again_and_again("StopToken::stop", flags, || assert_eq!(token.stop(), Ok(())));
+    }
+}
+
+fn s01_interruptible() {
+    for flags in HANDLERS {
+        let token = StopToken::new().expect("a token");
+        let stop = || token.stop().expect("stop");
+        let stopped = until_done("StopToken::wait_interruptible", flags, stop, || {
+            match token.wait_interruptible(Deadline::FAR) {
+                Err(Errno::INTR) => None,
+                other => Some(other),
+            }
+        });
+        assert_eq!(stopped, Ok(true));
+        // What is known is said, whatever comes.
+        again_and_again("StopToken::wait_interruptible of a stopped one", flags, || {
+            assert_eq!(token.wait_interruptible(Deadline::FAR), Ok(true));
+        });
+    }
+}
+
+/// A wait goes on after the handler, and finds what it did, also if it ran just before the sleep.
+fn signal_handler_may_stop() {
+    static TOKEN: OnceLock<StopToken> = OnceLock::new();
+    extern "C" fn stop(_: i32) {
+        let _ = TOKEN.get().is_some_and(|token| token.stop().is_ok());
+    }
+    let status = fork_fn(|| {
+        let token = TOKEN.get_or_init(|| StopToken::new().expect("a token"));
+        on_signal(Signal::INT.as_raw(), stop as extern "C" fn(i32) as usize, 0);
+        let mut child = fork_fn(|| {
+            let parent = getppid().expect("a parent");
+            kill_process(parent, Signal::INT).map_or(1, |()| 0)
+        })
+        .expect("fork");
+        let stopped = token.wait(Deadline::FAR) == Ok(true);
+        i32::from(!stopped || !child.wait().is_ok_and(ExitStatus::success))
+    });
+    assert!(is_good(status.expect("fork")));
 }
 
 /// The seed's graceful termination: one word ends children and grandchildren, and none is left.

@@ -25,7 +25,6 @@ fn main() -> std::process::ExitCode {
         ("unreaped_by_its_parent_is_unknown", status::unreaped_by_its_parent_is_unknown),
         ("answer_is_kept", status::answer_is_kept),
         ("wait_timeout_zero_short_long", waiting::zero_short_long),
-        ("s01_interruptions_do_not_move_a_deadline", waiting::s01_interrupted),
         ("tracer_holding_the_child_does_not_spin_us", waiting::held_by_a_tracer),
         ("pidfd_is_pollable", waiting::pidfd_is_pollable),
         ("terminate_graceful_tries_both_signals", waiting::terminate_graceful),

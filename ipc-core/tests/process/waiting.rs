@@ -1,6 +1,5 @@
 //! Waits end when they should: at the child's end or at the deadline, and never otherwise.
 
-use core::sync::atomic::Ordering::SeqCst;
 use core::time::Duration;
 use std::os::fd::AsFd;
 use std::time::Instant;
@@ -15,8 +14,8 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::status::if_kept;
 use crate::tools::{ignore_sigchld, pause_for_ever, ptrace_seize, raw_waitpid};
 use ipc_testkit::cases::seccomp::{When, answer};
-use ipc_testkit::cases::signals::{interrupt_every, on_signal};
-use ipc_testkit::cases::{doing, no_children, shared, skip};
+use ipc_testkit::cases::signals::on_signal;
+use ipc_testkit::cases::{doing, no_children, skip};
 
 pub(crate) fn zero_short_long() {
     let mut child = fork_fn(|| pause_for_ever()).expect("fork");
@@ -31,49 +30,6 @@ pub(crate) fn zero_short_long() {
     child.kill().expect("kill");
     let killed = ExitStatus::Signaled { signal: 9, core_dumped: false };
     assert_eq!(child.wait_timeout(Duration::MAX), Ok(Some(killed)));
-}
-
-/// S01, for the waits of a child: a signal every 50 µs, with and without SA_RESTART.
-pub(crate) fn s01_interrupted() {
-    extern "C" fn count(_: i32) {
-        shared().words[0].fetch_add(1, SeqCst);
-    }
-    const TIMEOUT: Duration = Duration::from_millis(200);
-    let handler = count as extern "C" fn(i32) as libc::sighandler_t;
-    for flags in [0, libc::SA_RESTART] {
-        let (reader, writer) = rustix::pipe::pipe().expect("pipe");
-        let mut child = fork_fn(|| {
-            rustix::io::read(&reader, &mut [0]).expect("read");
-            std::thread::sleep(TIMEOUT);
-            5
-        })
-        .expect("fork");
-        on_signal(libc::SIGALRM, handler, flags);
-        shared().words[0].store(0, SeqCst);
-        interrupt_every(50);
-        doing("a timed wait under interruptions");
-        // A loaded machine may delay one run; a wait that interruptions lengthen is late each time.
-        let spans: Vec<_> = (0..3)
-            .map(|_| {
-                let began = Instant::now();
-                assert_eq!(child.wait_timeout(TIMEOUT), Ok(None));
-                began.elapsed()
-            })
-            .collect();
-        doing("an untimed wait under interruptions");
-        let began = Instant::now();
-        while rustix::io::write(&writer, &[0]).is_err() {}
-        assert_eq!(child.wait(), Ok(ExitStatus::Exited(5)));
-        let untimed = began.elapsed();
-        interrupt_every(0);
-        let shortest = *spans.iter().min().expect("three");
-        assert!(shortest >= TIMEOUT, "{spans:?}");
-        assert!(shortest < TIMEOUT + TIMEOUT / 20, "{spans:?}");
-        assert!(untimed >= TIMEOUT);
-        let interruptions = shared().words[0].load(SeqCst);
-        println!("{interruptions} interruptions, waits of {spans:?}");
-        assert!(interruptions > 1000, "{interruptions}");
-    }
 }
 
 /// A tracer sees the end of its tracee before the parent does. Until it lets go, the pidfd is

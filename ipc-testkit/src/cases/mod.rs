@@ -14,6 +14,7 @@
 pub mod events;
 pub mod seccomp;
 pub mod signals;
+pub mod storm;
 
 use core::panic::AssertUnwindSafe;
 use core::ptr;
