@@ -407,8 +407,11 @@ mod tests {
         let room = pool.backend.reserve().unwrap();
         pool.close();
         await_that("the end of idle workers", &|| pool.stats().iter().all(|seat| seat.pid == 0));
-        // The supervisor has nothing to do, and must not take that for the end.
-        std::thread::sleep(Duration::from_millis(50));
+        // The supervisor has nothing to do, and must not take that for the end: it comes again.
+        for _ in 0..2 {
+            pool.shared.call_supervisor();
+            await_that("the supervisor", &|| ended() || pool.shared.is_heard());
+        }
         assert!(!ended());
         let mut bytes = call::of_one(|x: u64| x + 1).unwrap();
         call::append(&4_u64, &mut bytes).unwrap();

@@ -110,9 +110,16 @@ impl SharedMemory {
         }
     }
 
-    fn call_supervisor(&self) {
+    pub(crate) fn call_supervisor(&self) {
         // A counter that is full wakes the supervisor as well.
         let _ = rustix::io::write(&self.signal, &1_u64.to_ne_bytes());
+    }
+
+    /// Whether the supervisor has taken every call.
+    #[cfg(test)]
+    pub(crate) fn is_heard(&self) -> bool {
+        let mut fds = [rustix::event::PollFd::new(&self.signal, rustix::event::PollFlags::IN)];
+        ipc_core::os::Until::from(Deadline::now()).poll(&mut fds) == Ok(false)
     }
 
     /// After a change to what is queued: in a closed pool it decides whether seats are filled, and when to end.

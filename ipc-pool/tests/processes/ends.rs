@@ -1,11 +1,12 @@
 //! How pools end.
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::AtomicI32;
 use core::time::Duration;
 use std::time::Instant;
 
 use ipc_core::process::fork_fn;
 use ipc_pool::{Pool, TaskError};
+use ipc_testkit::cases::events::{await_count, count};
 use ipc_testkit::cases::signals::on_signal;
 use ipc_testkit::cases::{doing, open_fds, shared};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
@@ -60,23 +61,22 @@ pub(crate) fn full_queue() {
     assert!(tickets.into_iter().all(|ticket| ticket.wait() == Ok(5)));
 }
 
+/// How many calls have begun, and whether they may go on.
+fn runs() -> &'static AtomicI32 {
+    &shared().words[0]
+}
+fn go() -> &'static AtomicI32 {
+    &shared().words[1]
+}
+
 /// Says that it runs, waits until it is told to go on, and is killed the first time.
 fn waits_and_is_killed_once((): ()) -> i32 {
-    let words = &shared().words;
-    let run = words[0].fetch_add(1, Ordering::SeqCst) + 1;
-    while words[1].load(Ordering::SeqCst) == 0 {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let run = count(runs());
+    await_count(go(), 1);
     if run == 1 {
         std::process::abort();
     }
     run
-}
-
-fn wait_until_it_runs() {
-    while shared().words[0].load(Ordering::SeqCst) == 0 {
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// Idle workers of a closed pool end, and are not replaced while others are still at work.
@@ -94,13 +94,13 @@ pub(crate) fn closed_with_one_busy() {
 pub(crate) fn run_again_after_close() {
     let pool = Pool::builder().workers(2).retries(1).build().unwrap();
     let ticket = pool.submit(waits_and_is_killed_once, ()).unwrap();
-    wait_until_it_runs();
+    await_count(runs(), 1);
     pool.close();
     doing("waiting for the idle worker to end");
     while pool.stats().iter().all(|worker| worker.pid != 0) {
         std::thread::sleep(Duration::from_millis(1));
     }
-    shared().words[1].store(1, Ordering::SeqCst);
+    count(go());
     doing("joining");
     pool.join();
     assert_eq!(ticket.wait(), Ok(2));
@@ -110,7 +110,7 @@ pub(crate) fn run_again_after_close() {
 pub(crate) fn joined_when_broken() {
     let pool = Pool::builder().workers(2).restart_limit(0).retries(1).build().unwrap();
     let ticket = pool.submit(waits_and_is_killed_once, ()).unwrap();
-    wait_until_it_runs();
+    await_count(runs(), 1);
     let idle = pool.call(|()| ipc_pool::current_worker(), ()).unwrap().unwrap();
     doing("killing the idle worker until it is given up");
     // What is submitted to a pool that is not broken yet is never run, or makes the worker one that has worked.
@@ -119,7 +119,7 @@ pub(crate) fn joined_when_broken() {
         std::thread::sleep(Duration::from_millis(1));
     }
     let joined = std::thread::spawn(|| pool.join());
-    shared().words[1].store(1, Ordering::SeqCst);
+    count(go());
     doing("joining the broken pool");
     joined.join().unwrap();
     assert_eq!(ticket.wait(), Err(TaskError::Broken));
@@ -153,41 +153,30 @@ pub(crate) fn nested() {
     assert_eq!(nested_sum(3), 8);
 }
 
-/// Starts an application with a busy pool as a child, which tells the pids of its workers in `shared`.
+/// Starts an application as a child, with a pool whose workers are busy.
 fn application() -> ipc_core::process::Child {
     let app = fork_fn(|| {
         rustix::process::setpgid(None, None).expect("setpgid");
         let pool = Pool::new(3).unwrap();
         let tickets: Vec<_> = (0..6).map(|_| pool.submit(spin, ()).unwrap()).collect();
-        for (word, worker) in shared().words.iter().zip(pool.stats()) {
-            word.store(worker.pid, Ordering::SeqCst);
-        }
         tickets.into_iter().for_each(|ticket| drop(ticket.wait()));
         0
     })
     .unwrap();
-    while shared().words[2].load(Ordering::SeqCst) == 0 {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    std::thread::sleep(Duration::from_millis(50));
+    await_count(runs(), 3);
     app
 }
 
-/// Works without end and without a system call.
+/// Says that it runs, and works without end and without a system call.
 fn spin((): ()) {
+    count(runs());
     while core::hint::black_box(true) {}
 }
 
 /// All descendants of a dead application end within a second. This process adopts and reaps them.
 fn all_end(since: Instant) {
-    loop {
-        match waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
-            Err(rustix::io::Errno::CHILD) => break,
-            Ok(None) => std::thread::sleep(Duration::from_millis(1)),
-            _ => {}
-        }
-        assert!(since.elapsed() < Duration::from_secs(10), "descendants are left");
-    }
+    doing("waiting for the end of the descendants");
+    while !matches!(waitid(WaitId::All, WaitIdOptions::EXITED), Err(rustix::io::Errno::CHILD)) {}
     println!("    all gone after {:.1?}", since.elapsed());
     assert!(since.elapsed() < Duration::from_secs(1));
 }

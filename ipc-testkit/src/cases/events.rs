@@ -1,8 +1,15 @@
-//! Waiting until another process has got somewhere, as the kernel sees it.
+//! Waiting until another process has got somewhere, as it says itself or as the kernel sees it.
 //!
 //! There is no event for "is asleep" or "has executed", so these look again and again, and yield in
 //! between. The time limit of the case bounds them.
+//!
+//! # Safety
+//!
+//! A word is reinterpreted as one of the same size that is as atomic.
+#![expect(unsafe_code, reason = "the words of a case are signed, the kernel's are not")]
 
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering::SeqCst};
+use core::time::Duration;
 use std::os::fd::AsFd;
 use std::thread::yield_now;
 
@@ -10,6 +17,31 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::Pid;
 
 use crate::stepkill::procfs::{is_parked, sleeps_in};
+use crate::sys::{futex_wait, futex_wake};
+
+/// Adds one to a word of the case's shared memory, and wakes whoever waits for that; the sum.
+pub fn count(word: &AtomicI32) -> i32 {
+    let sum = word.fetch_add(1, SeqCst) + 1;
+    futex_wake(futex(word), i32::MAX);
+    sum
+}
+
+/// Waits until as many as `wanted` have been counted.
+pub fn await_count(word: &AtomicI32, wanted: i32) {
+    loop {
+        let seen = word.load(SeqCst);
+        if seen >= wanted {
+            return;
+        }
+        // It returns early if the word has changed, and the case is over before this is.
+        futex_wait(futex(word), seen as u32, Duration::from_secs(3600));
+    }
+}
+
+fn futex(word: &AtomicI32) -> &AtomicU32 {
+    // SAFETY: it lives as long as the word, and is only used by atomic operations like it.
+    unsafe { AtomicU32::from_ptr(word.as_ptr().cast()) }
+}
 
 /// Waits until `pid` is asleep in a futex call.
 pub fn await_sleep(pid: Pid) {
