@@ -1,10 +1,11 @@
-//! Waits for children.
+//! Waits for children, and for nothing.
 
 use core::time::Duration;
 use std::os::fd::OwnedFd;
 
 use ipc_core::Errno;
 use ipc_core::clock::Deadline;
+use ipc_core::os::sleep_until;
 use ipc_core::process::{Child, ExitStatus, Signal, fork_fn};
 use ipc_testkit::cases::signals::on_signal;
 use ipc_testkit::cases::storm::{Go, HANDLERS, LONG, again_and_again, in_vain, storm, until_done};
@@ -36,6 +37,13 @@ fn patient(go: &Go) -> Child {
     });
     ready.wait();
     child.expect("fork")
+}
+
+/// A sleep that is told a span takes any time, up to for ever.
+pub(crate) fn sleep_ends() {
+    for flags in HANDLERS {
+        in_vain("sleep_until", flags, |span| sleep_until(Deadline::after(span)));
+    }
 }
 
 pub(crate) fn waited_for() {

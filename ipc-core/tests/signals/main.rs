@@ -21,6 +21,7 @@ fn succeeds(mut child: Child) {
 
 fn main() -> ExitCode {
     cases::run(&[
+        ("s01_sleep_ends", children::sleep_ends),
         ("s01_children_are_waited_for", children::waited_for),
         ("s01_children_are_waited_for_in_time", children::in_time),
         ("s01_children_are_terminated", children::terminated),
