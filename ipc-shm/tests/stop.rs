@@ -1,5 +1,6 @@
 //! A request to stop reaches everybody, whoever makes it and wherever it is killed.
 
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -13,6 +14,7 @@ use ipc_shm::StopToken;
 use ipc_testkit::cases::signals::on_signal;
 use ipc_testkit::cases::storm::{HANDLERS, again_and_again, in_vain, until_done, with_peer};
 use ipc_testkit::cases::{self, doing, open_fds};
+use rustix::io::{FdFlags, fcntl_getfd};
 use rustix::process::{Signal, getppid, kill_process};
 
 fn main() -> ExitCode {
@@ -21,6 +23,9 @@ fn main() -> ExitCode {
         ("stopper_killed_half_way", stopper_killed_half_way),
         ("who_comes_later_is_asked", who_comes_later),
         ("stop_is_said_once", said_once),
+        ("stop_that_fails_stops_nobody", failed_stop),
+        ("word_counts_without_the_event", word_counts),
+        ("descriptors_are_not_inherited", not_inherited),
         ("s01_signals_change_nothing", s01_signals_change_nothing),
         ("s01_interruptible_wait", s01_interruptible),
         ("signal_handler_may_stop", signal_handler_may_stop),
@@ -113,6 +118,34 @@ fn said_once() {
     for _ in 0..3 {
         assert_eq!(token.stop(), Ok(()));
         assert!(token.is_stopped());
+    }
+}
+
+/// The event comes first: whoever only looks is never asked when those who wait are not.
+fn failed_stop() {
+    let [memory, _] = StopToken::new().expect("a token").into_fds();
+    let no_event = File::open("/dev/null").expect("open");
+    let token = StopToken::from_fds([memory, no_event.into()]).expect("a token");
+    assert_eq!(token.stop(), Err(Errno::BADF));
+    assert!(!token.is_stopped());
+}
+
+/// A process that reads the event away, which nobody should, does not take the request back.
+fn word_counts() {
+    let token = StopToken::new().expect("a token");
+    token.stop().expect("stop");
+    assert_eq!(rustix::io::read(token.as_fd(), &mut [0; 8]), Ok(8));
+    assert_eq!(wait_any(&[&token], Deadline::now()), Ok(vec![]));
+    assert_eq!(token.wait(Deadline::now()), Ok(true));
+    assert_eq!(token.wait_interruptible(Deadline::now()), Ok(true));
+}
+
+fn not_inherited() {
+    let made = StopToken::new().expect("a token");
+    for token in [copy(&made), made] {
+        for fd in token.into_fds() {
+            assert_eq!(fcntl_getfd(fd), Ok(FdFlags::CLOEXEC));
+        }
     }
 }
 
