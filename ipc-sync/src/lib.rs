@@ -7,6 +7,7 @@
 //! | type | size | when a process dies |
 //! |---|---|---|
 //! | [`Mutex`] | 16 bytes and the value | the next owner is told, once; waiters go on |
+//! | [`Event`] | 4 bytes | it is set for everybody, or for nobody; waiters go on |
 //! | [`Semaphore`] | 8 bytes | a permit that it took is gone; waiters go on |
 //!
 //! # A lock between processes
@@ -96,17 +97,21 @@
 #[cfg(any(feature = "std", test, loom))]
 extern crate std;
 
+mod event;
 mod mutex;
 mod raw;
 mod semaphore;
+mod wait_error;
 
+pub use event::Event;
 pub use ipc_core::{
     Errno, Shareable,
     clock::Deadline,
     identity::{NoIdentity, ProcessId},
 };
 pub use mutex::{LockError, Mutex, MutexGuard, Recovered};
-pub use semaphore::{AcquireError, Semaphore, TooManyPermits};
+pub use semaphore::{Semaphore, TooManyPermits};
+pub use wait_error::WaitError;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

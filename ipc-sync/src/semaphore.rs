@@ -20,11 +20,12 @@
 use core::fmt;
 use core::time::Duration;
 
+use ipc_core::Shareable;
 use ipc_core::clock::Deadline;
 use ipc_core::primitive::Ordering;
-use ipc_core::{Errno, Shareable};
 
-use crate::raw::gated::{Gated, Vain};
+use crate::WaitError;
+use crate::raw::gated::Gated;
 use crate::raw::until::Until;
 
 /// A number of permits that several processes share: [`acquire`](Self::acquire) takes one and waits while there is
@@ -113,17 +114,17 @@ impl Semaphore {
     ///
     /// # Errors
     ///
-    /// [`AcquireError::Os`], if the kernel refuses to let the thread sleep.
+    /// [`WaitError::Os`], if the kernel refuses to let the thread sleep.
     ///
     /// # Examples
     ///
     /// ```
     /// static TOKENS: ipc_sync::Semaphore = ipc_sync::Semaphore::new(1);
     /// TOKENS.acquire()?;
-    /// # Ok::<(), ipc_sync::AcquireError>(())
+    /// # Ok::<(), ipc_sync::WaitError>(())
     /// ```
     #[inline]
-    pub fn acquire(&self) -> Result<(), AcquireError> {
+    pub fn acquire(&self) -> Result<(), WaitError> {
         self.acquire_until(Until::Forever)
     }
 
@@ -146,19 +147,19 @@ impl Semaphore {
     ///
     /// # Errors
     ///
-    /// [`AcquireError::TimedOut`] when the time is over and there is no permit, else as
+    /// [`WaitError::TimedOut`] when the time is over and there is no permit, else as
     /// [`acquire`](Self::acquire). Signals neither lengthen nor shorten it.
     ///
     /// # Examples
     ///
     /// ```
     /// use std::time::Duration;
-    /// use ipc_sync::{AcquireError, Semaphore};
+    /// use ipc_sync::{WaitError, Semaphore};
     ///
     /// let none = Semaphore::new(0);
-    /// assert_eq!(none.acquire_timeout(Duration::from_millis(1)), Err(AcquireError::TimedOut));
+    /// assert_eq!(none.acquire_timeout(Duration::from_millis(1)), Err(WaitError::TimedOut));
     /// ```
-    pub fn acquire_timeout(&self, timeout: Duration) -> Result<(), AcquireError> {
+    pub fn acquire_timeout(&self, timeout: Duration) -> Result<(), WaitError> {
         self.acquire_deadline(Deadline::after(timeout))
     }
 
@@ -179,9 +180,9 @@ impl Semaphore {
     /// let deadline = Deadline::after(Duration::from_millis(100));
     /// tokens.acquire_deadline(deadline)?;
     /// tokens.acquire_deadline(deadline)?;
-    /// # Ok::<(), ipc_sync::AcquireError>(())
+    /// # Ok::<(), ipc_sync::WaitError>(())
     /// ```
-    pub fn acquire_deadline(&self, deadline: Deadline) -> Result<(), AcquireError> {
+    pub fn acquire_deadline(&self, deadline: Deadline) -> Result<(), WaitError> {
         self.acquire_until(Until::Deadline(deadline))
     }
 
@@ -263,10 +264,10 @@ impl Semaphore {
     }
 
     #[inline]
-    fn acquire_until(&self, until: Until) -> Result<(), AcquireError> {
+    fn acquire_until(&self, until: Until) -> Result<(), WaitError> {
         match self.take() {
             Ok(_) => Ok(()),
-            Err(seen) => Ok(self.0.wait_for(until, seen, || self.take()).map(drop)?),
+            Err(seen) => self.0.wait_for(until, seen, || self.take()).map(drop),
         }
     }
 }
@@ -276,38 +277,6 @@ impl fmt::Debug for Semaphore {
         f.debug_struct("Semaphore").field("available", &self.available()).finish_non_exhaustive()
     }
 }
-
-/// Why [`Semaphore::acquire`] and its kin took no permit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum AcquireError {
-    /// The time is over.
-    TimedOut,
-    /// The kernel refused to let the thread sleep.
-    Os(Errno),
-}
-
-static_assertions::assert_impl_all!(AcquireError: Send, Sync);
-
-impl From<Vain> for AcquireError {
-    fn from(vain: Vain) -> Self {
-        match vain {
-            Vain::TimedOut => Self::TimedOut,
-            Vain::Os(errno) => Self::Os(errno),
-        }
-    }
-}
-
-impl fmt::Display for AcquireError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TimedOut => f.write_str("timed out waiting for a permit"),
-            Self::Os(errno) => write!(f, "the kernel refused to wait: {errno}"),
-        }
-    }
-}
-
-impl core::error::Error for AcquireError {}
 
 /// A [`Semaphore`] would have had more than [`Semaphore::MAX`] permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use ipc_core::process::{Child, fork_fn};
-use ipc_sync::{AcquireError, Deadline, Semaphore, TooManyPermits};
+use ipc_sync::{Deadline, Semaphore, TooManyPermits, WaitError};
 use ipc_testkit::cases::{self, events::await_sleep, signals};
 use ipc_testkit::shared::Shared;
 use rustix::process::Signal;
@@ -127,14 +127,14 @@ fn time_outs_are_kept_under_signals() {
     for nanos in [0, 1, 1_000_000, 150_000_000] {
         let timeout = Duration::from_nanos(nanos);
         let began = Instant::now();
-        assert_eq!(permits.acquire_timeout(timeout), Err(AcquireError::TimedOut));
+        assert_eq!(permits.acquire_timeout(timeout), Err(WaitError::TimedOut));
         let took = began.elapsed();
         assert!(took >= timeout, "{took:?} is shorter than {timeout:?}");
         // Generous, because other tests share the processors.
         assert!(took < timeout + Duration::from_millis(200), "{took:?} for {timeout:?}");
     }
     signals::interrupt_every(0);
-    assert_eq!(permits.acquire_deadline(Deadline::now()), Err(AcquireError::TimedOut));
+    assert_eq!(permits.acquire_deadline(Deadline::now()), Err(WaitError::TimedOut));
     permits.release().expect("not too many");
     // What is there is had however late it is.
     assert_eq!(permits.acquire_deadline(Deadline::now()), Ok(()));
@@ -177,7 +177,7 @@ fn waiting_costs_no_processor_time() {
     };
     let before = used();
     let timeout = Duration::from_millis(500);
-    assert_eq!(permits.acquire_timeout(timeout), Err(AcquireError::TimedOut));
+    assert_eq!(permits.acquire_timeout(timeout), Err(WaitError::TimedOut));
     let used = used() - before;
     assert!(used < timeout / 20, "{used:?} of {timeout:?}");
 }

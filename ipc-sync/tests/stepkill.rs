@@ -11,7 +11,8 @@
 
 use std::process::ExitCode;
 
-use ipc_sync::{LockError, Mutex, MutexGuard, Semaphore};
+use ipc_sync::{Event, LockError, Mutex, MutexGuard, Semaphore};
+use ipc_testkit::battery::events::{self, Signal};
 use ipc_testkit::battery::locks::{self, Held, Lock};
 use ipc_testkit::battery::semaphores::{self, Permits};
 use ipc_testkit::stepkill;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     stepkill::main(|suite| {
         locks::run::<Resident>(suite, "mutex");
         locks::run::<Plain>(suite, "mutex without baton");
+        events::run::<Flag>(suite, "event");
         semaphores::run::<Tokens>(suite, "semaphore");
     })
 }
@@ -74,6 +76,30 @@ impl_lock!(Resident, {
     unsafe { Mutex::in_region(0) }
 });
 impl_lock!(Plain, Mutex::new(0));
+
+struct Flag(Event);
+
+impl Signal for Flag {
+    fn new() -> Self {
+        Self(Event::new())
+    }
+
+    fn set(&self) {
+        self.0.set();
+    }
+
+    fn clear(&self) {
+        self.0.clear();
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.is_set()
+    }
+
+    fn wait(&self) {
+        self.0.wait().expect("a wait without a time-out");
+    }
+}
 
 struct Tokens(Semaphore);
 

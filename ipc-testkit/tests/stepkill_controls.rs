@@ -7,10 +7,10 @@ use ipc_testkit::battery::locks;
 #[cfg(target_env = "gnu")]
 use ipc_testkit::battery::locks::lost_wakeup;
 use ipc_testkit::battery::rings::{self, Fill};
-use ipc_testkit::battery::semaphores;
+use ipc_testkit::battery::{events, semaphores};
 #[cfg(target_env = "gnu")]
 use ipc_testkit::controls::RobustMutex;
-use ipc_testkit::controls::{PidLock, PosixSemaphore, Vyukov};
+use ipc_testkit::controls::{FlagThenWake, PidLock, PosixSemaphore, Vyukov};
 use ipc_testkit::stepkill::{self, Pass};
 
 /// A control wedges at many points, and each of them takes this long to find.
@@ -42,6 +42,10 @@ fn main() -> ExitCode {
                 lost_wakeup::<RobustMutex>("robust pthread mutex", waiters).patience(PATIENCE);
             suite.must_fail(Pass::Woken, &woken, 10);
         }
+
+        // From the flag to the wake-up.
+        let set = events::set::<FlagThenWake>("flag, then wake", 1).patience(PATIENCE);
+        suite.must_fail(Pass::Everywhere, &set, 2);
 
         // From its wake-up until the woken one has taken the token, which nobody is told of then.
         for waiters in [1, 3] {

@@ -96,6 +96,9 @@ pub fn wait_any(entries: &[Entry<'_>], until: Option<Deadline>) -> Result<Wake> 
     static NO_WAITV: AtomicBool = AtomicBool::new(false);
 
     assert!(!entries.is_empty() && entries.len() <= MAX_ENTRIES, "between 1 and 4 entries");
+    if let [entry] = entries {
+        return wait(entry.word, entry.expected, until);
+    }
     if NO_WAITV.load(Ordering::Relaxed) {
         return wait_first(entries, until);
     }

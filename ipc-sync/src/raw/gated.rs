@@ -31,24 +31,18 @@
 //!
 //! The kernel's futex operations see the halves, this program only ever the whole word.
 
-use ipc_core::Errno;
 use ipc_core::clock::Deadline;
 use ipc_core::identity::ProcessId;
 use ipc_core::primitive::futex::{self, Entry, MAX_TERM, Wake, Word};
 use ipc_core::primitive::{AtomicU64, Ordering, baton, identity};
+
+use crate::WaitError;
 
 use super::patience::{Looks, spin_until};
 use super::until::Until;
 
 /// In the low half: nobody is asleep.
 const NONE: u64 = 1 << 31;
-
-/// Why a wait ended in vain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Vain {
-    TimedOut,
-    Os(Errno),
-}
 
 #[derive(Debug)]
 #[repr(transparent)]
@@ -150,26 +144,26 @@ impl Gated {
     ///
     /// # Errors
     ///
-    /// [`Vain`].
+    /// [`WaitError`].
     #[cold]
     pub(crate) fn wait_for<R>(
         &self,
         until: Until,
         mut seen: u32,
         mut attempt: impl FnMut() -> Result<R, u32>,
-    ) -> Result<R, Vain> {
+    ) -> Result<R, WaitError> {
         let mut looks = Looks::new();
         let mut armed = None;
         let result = loop {
             if until.has_passed() {
-                break Err(Vain::TimedOut);
+                break Err(WaitError::TimedOut);
             }
             // The number is all there is to look at: the next slice is longer.
             looks.is_due();
             if !spin_until(|| self.number(Ordering::Relaxed) != seen) {
                 armed = armed.or_else(|| self.arm());
                 if let Err(errno) = self.park(seen, looks.sleep_until(until.deadline())) {
-                    break Err(Vain::Os(errno));
+                    break Err(WaitError::Os(errno));
                 }
             }
             seen = match attempt() {

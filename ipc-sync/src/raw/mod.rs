@@ -3,5 +3,5 @@
 pub(crate) mod gate;
 pub(crate) mod gated;
 pub(crate) mod mutex;
-mod patience;
+pub(crate) mod patience;
 pub(crate) mod until;

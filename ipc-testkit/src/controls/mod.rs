@@ -1,6 +1,7 @@
 //! Structures that break when a process dies, or is slow, at the wrong moment. The harness must find them broken.
 
 mod double_fetch;
+mod flag_then_wake;
 mod impatient;
 mod pid_lock;
 mod posix_semaphore;
@@ -10,6 +11,7 @@ mod two_tokens;
 mod vyukov;
 
 pub use double_fetch::DoubleFetch;
+pub use flag_then_wake::FlagThenWake;
 pub use impatient::{Impatient, ImpatientGuard};
 pub use pid_lock::{PidGuard, PidLock};
 pub use posix_semaphore::PosixSemaphore;

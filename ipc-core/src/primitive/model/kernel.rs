@@ -41,8 +41,8 @@ pub enum Fault {
     ReleaseBySwap,
     /// A thread whose time is over keeps the wake-up that came at the same moment to itself.
     WakeNotPassedOn,
-    /// A sum and the wake-up that belongs to it are two steps.
-    WakeApartFromSum,
+    /// A change of a word and the wake-up that belongs to it are two steps.
+    WakeApartFromChange,
 }
 
 impl Fault {
@@ -56,7 +56,7 @@ impl Fault {
         Self::ClearWithoutWakeAll,
         Self::ReleaseBySwap,
         Self::WakeNotPassedOn,
-        Self::WakeApartFromSum,
+        Self::WakeApartFromChange,
     ];
 }
 
@@ -356,6 +356,11 @@ pub fn wake<'a>(word: impl Into<Word<'a>>, count: u32) -> usize {
 pub fn set_top_bit_and_wake_all<'a>(word: impl Into<Word<'a>>) -> usize {
     step();
     let (kernel, word) = (kernel(), word.into());
+    if has_fault(Fault::WakeApartFromChange) {
+        word.fetch_or(1 << 31);
+        step();
+        return kernel.wake(word.address(), usize::MAX);
+    }
     let mut queue = kernel.queue.lock().unwrap();
     word.fetch_or(1 << 31);
     let count = if has_fault(Fault::ClearWithoutWakeAll) { 0 } else { usize::MAX };
@@ -373,7 +378,7 @@ pub fn add_and_wake<'a, 'b>(
 ) -> Result<usize> {
     step();
     let (kernel, counter, gate) = (kernel(), counter.into(), gate.into());
-    if has_fault(Fault::WakeApartFromSum) {
+    if has_fault(Fault::WakeApartFromChange) {
         counter.fetch_add(term.into());
         step();
         return Ok(kernel.wake(gate.address(), count as usize));

@@ -1,0 +1,162 @@
+//! `Event` between processes, under signals, and from a signal handler.
+//!
+//! Each case runs in a process of its own with one thread (see `ipc_testkit::cases`) and forks from there. The kills at
+//! every single instruction are in `stepkill.rs`.
+
+use core::time::Duration;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use ipc_core::process::{Child, fork_fn};
+use ipc_sync::{Deadline, Event, WaitError};
+use ipc_testkit::cases::{self, events::await_sleep, signals};
+use ipc_testkit::shared::Shared;
+use rustix::process::Signal;
+
+fn main() -> ExitCode {
+    cases::run(&[
+        ("everybody_comes_through", everybody_comes_through),
+        ("what_the_setter_did_is_seen", what_the_setter_did_is_seen),
+        ("who_waited_comes_through_a_pulse", who_waited_comes_through_a_pulse),
+        ("a_killed_sleeper_changes_nothing", a_killed_sleeper_changes_nothing),
+        ("time_outs_are_kept_under_signals", time_outs_are_kept_under_signals),
+        ("a_signal_handler_may_set", a_signal_handler_may_set),
+        ("who_waits_is_never_woken_in_vain", never_woken_in_vain),
+        ("set_and_cleared_by_many", set_and_cleared_by_many),
+    ])
+}
+
+fn event() -> Shared<Event> {
+    Shared::new(Event::new()).expect("a mapping")
+}
+
+fn join(children: impl IntoIterator<Item = Child>) {
+    for mut child in children {
+        assert!(child.wait().expect("a child of ours").success());
+    }
+}
+
+/// That many children, each asleep in `wait`.
+fn sleepers(event: &Event, count: usize) -> Vec<Child> {
+    let wait = || event.wait().map_or(1, |()| 0);
+    let children: Vec<_> = (0..count).map(|_| fork_fn(wait).expect("fork")).collect();
+    children.iter().for_each(|child| await_sleep(child.id()));
+    children
+}
+
+fn everybody_comes_through() {
+    let event = event();
+    for _ in 0..20 {
+        let children = sleepers(&event, 5);
+        event.set();
+        join(children);
+        assert_eq!(event.wait(), Ok(()));
+        event.clear();
+        assert!(!event.is_set());
+    }
+}
+
+fn what_the_setter_did_is_seen() {
+    use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    let (event, value) = (event(), Shared::new(AtomicU64::new(0)).expect("a mapping"));
+    let mut child =
+        fork_fn(|| event.wait().map_or(1, |()| i32::from(value.load(Relaxed) != 7))).expect("fork");
+    await_sleep(child.id());
+    value.store(7, Relaxed);
+    event.set();
+    assert!(child.wait().expect("a child of ours").success());
+}
+
+fn who_waited_comes_through_a_pulse() {
+    let event = event();
+    for _ in 0..50 {
+        let children = sleepers(&event, 3);
+        event.set();
+        event.clear();
+        join(children);
+    }
+}
+
+fn a_killed_sleeper_changes_nothing() {
+    let event = event();
+    let mut children = sleepers(&event, 3);
+    let mut victim = children.remove(0);
+    victim.kill().expect("a live child");
+    event.set();
+    victim.wait().expect("a child of ours");
+    join(children);
+}
+
+extern "C" fn nothing(_: i32) {}
+
+fn time_outs_are_kept_under_signals() {
+    signals::on_signal(Signal::ALARM.as_raw(), nothing as *const () as usize, 0);
+    signals::interrupt_every(50);
+    let event = event();
+    for nanos in [0, 1, 1_000_000, 150_000_000] {
+        let timeout = Duration::from_nanos(nanos);
+        let began = Instant::now();
+        assert_eq!(event.wait_timeout(timeout), Err(WaitError::TimedOut));
+        let took = began.elapsed();
+        assert!(took >= timeout, "{took:?} is shorter than {timeout:?}");
+        // Generous, because other tests share the processors.
+        assert!(took < timeout + Duration::from_millis(200), "{took:?} for {timeout:?}");
+    }
+    signals::interrupt_every(0);
+    event.set();
+    // What is there is had however late it is.
+    assert_eq!(event.wait_deadline(Deadline::now()), Ok(()));
+}
+
+fn a_signal_handler_may_set() {
+    static EVENT: Event = Event::new();
+    extern "C" fn set(_: i32) {
+        EVENT.set();
+    }
+    signals::on_signal(Signal::ALARM.as_raw(), set as *const () as usize, 0);
+    signals::interrupt_every(200);
+    // The handler interrupts this very thread in `wait`: asleep, awake and in between.
+    for _ in 0..1_000 {
+        EVENT.wait().expect("a wait");
+        EVENT.clear();
+    }
+    signals::interrupt_every(0);
+}
+
+/// Between going to sleep and the time-out, 500 ms, there is no slice at whose end to look at something.
+fn never_woken_in_vain() {
+    let event = event();
+    let before = sleeps();
+    assert_eq!(event.wait_timeout(Duration::from_millis(500)), Err(WaitError::TimedOut));
+    let sleeps = sleeps() - before;
+    assert!(sleeps <= 2, "it slept {sleeps} times");
+}
+
+/// How often this process has gone to sleep.
+fn sleeps() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.expect("a line of it").trim().parse().expect("a number")
+}
+
+/// Nobody hangs as long as somebody sets it.
+fn set_and_cleared_by_many() {
+    let (event, done) = (event(), event());
+    let setter = || {
+        while !done.is_set() {
+            event.set();
+        }
+        0
+    };
+    let waiter = || {
+        for _ in 0..2_000 {
+            event.wait().expect("a wait");
+            event.clear();
+        }
+        0
+    };
+    let setters: Vec<_> = (0..2).map(|_| fork_fn(setter).expect("fork")).collect();
+    join((0..3).map(|_| fork_fn(waiter).expect("fork")).collect::<Vec<_>>());
+    done.set();
+    join(setters);
+}
