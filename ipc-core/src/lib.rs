@@ -42,8 +42,8 @@
 //! # Process-wide state
 //!
 //! A page with this process's identity, which a fork wipes; a list of the locks that each thread holds in regions;
-//! a flag that remembers that the kernel lacks a call; whether the program was diverted; the number of the last
-//! long message; for each thread, the parcel that is being packed; and
+//! a flag that remembers that the kernel lacks a call, and the place of a variable of libc; whether the program
+//! was diverted; the number of the last long message; for each thread, the parcel that is being packed; and
 //! [`Context::global`](process::Context::global) with the helper process that it made. No thread, but for one in a
 //! process that is a daemon; no signal handler, no `atexit`, and never a wait for *any* child.
 //!

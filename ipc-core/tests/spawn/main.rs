@@ -37,6 +37,7 @@ fn main() -> std::process::ExitCode {
         ("signals_are_as_promised", seeing::signals),
         ("attributes_are_as_asked", seeing::attributes),
         ("environment_and_arguments_are_as_asked", seeing::strings),
+        ("environment_is_whole_beside_changes", seeing::strings_beside_changes),
         ("nothing_reaches_the_parent", seeing::nothing_reaches_the_parent),
         ("clone3_missing_or_refused", kernels::clone3_missing),
         ("clone_refused", kernels::clone_refused),

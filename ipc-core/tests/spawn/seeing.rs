@@ -1,8 +1,11 @@
 //! What a program starts with, as the kernel shows it from outside.
 
+use alloc::borrow::Cow;
 use alloc::collections::BTreeSet;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use ipc_core::process::{Resource, Rlimit, Signal, SignalSet, Spawn};
+use ipc_testkit::cases::doing;
 use ipc_testkit::cases::signals::on_signal;
 use rustix::process::{getpgid, getpid, getsid};
 
@@ -118,13 +121,20 @@ pub(crate) fn attributes() {
 fn variables(held: &Held) -> BTreeSet<String> {
     let bytes = held.proc("environ");
     let variables = bytes.split(|&byte| byte == 0).filter(|variable| !variable.is_empty());
-    variables.map(|variable| String::from_utf8_lossy(variable).into_owned()).collect()
+    let list: Vec<_> = variables.map(String::from_utf8_lossy).map(Cow::into_owned).collect();
+    let set: BTreeSet<_> = list.iter().cloned().collect();
+    assert_eq!(set.len(), list.len(), "each variable once: {list:?}");
+    set
+}
+
+fn own_variables() -> BTreeSet<String> {
+    std::env::vars_os()
+        .map(|(name, value)| format!("{}={}", name.to_string_lossy(), value.to_string_lossy()))
+        .collect()
 }
 
 pub(crate) fn strings() {
-    let own: BTreeSet<_> = std::env::vars_os()
-        .map(|(name, value)| format!("{}={}", name.to_string_lossy(), value.to_string_lossy()))
-        .collect();
+    let own = own_variables();
     assert!(own.len() > 1, "an environment");
     let plain = Held::start(cat());
     assert_eq!(variables(&plain), own);
@@ -160,12 +170,57 @@ pub(crate) fn strings() {
     let late = Held::start(crate::tools::cat());
     assert!(variables(&late).contains("IPC_LATE=1"));
     late.end();
+
+    // The same beside a thread, where another way leads to the environment.
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || stopped.recv());
+    let beside = Held::start(crate::tools::cat());
+    assert_eq!(variables(&beside), own_variables());
+    beside.end();
+    drop(stop);
+    assert!(thread.join().expect("the thread").is_err());
 }
 
-#[expect(unsafe_code, reason = "the environment is unsafe to change beside other threads")]
+/// A thread removes one variable after the other and sets it again. No program gets half of that:
+/// at most one variable is missing, and none is there twice.
+pub(crate) fn strings_beside_changes() {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let names = || (0..64).map(|number| format!("IPC_MOVING_{number}"));
+    names().for_each(|name| set_variable(&name, "1"));
+    let all = own_variables();
+    let changer = std::thread::spawn(move || {
+        while !STOP.load(Relaxed) {
+            for name in names() {
+                // Libc moves all that stand behind it.
+                remove_variable(&name);
+                set_variable(&name, "1");
+            }
+        }
+    });
+    for _ in 0..300 {
+        doing("spawning beside a thread that changes the environment");
+        let held = Held::start(cat());
+        let seen = variables(&held);
+        held.end();
+        let missing: Vec<_> = all.difference(&seen).collect();
+        assert!(missing.len() <= 1, "{missing:?}");
+        assert!(missing.iter().all(|name| name.starts_with("IPC_MOVING_")), "{missing:?}");
+        assert!(seen.is_subset(&all), "{seen:?}");
+    }
+    STOP.store(true, Relaxed);
+    changer.join().expect("the thread");
+}
+
+#[expect(unsafe_code, reason = "the environment is unsafe to change beside other readers")]
 fn set_variable(name: &str, value: &str) {
-    // SAFETY: the case has one thread.
+    // SAFETY: all threads of the case use std alone to read the environment.
     unsafe { std::env::set_var(name, value) };
+}
+
+#[expect(unsafe_code, reason = "the environment is unsafe to change beside other readers")]
+fn remove_variable(name: &str) {
+    // SAFETY: as above.
+    unsafe { std::env::remove_var(name) };
 }
 
 /// The child works on this process's memory: all that it sets must be its own.

@@ -3,16 +3,15 @@
 
 use alloc::borrow::ToOwned;
 use alloc::vec::Vec;
-use core::marker::PhantomData;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::attributes::Attributes;
-use super::environment::{self, Environment};
-use super::strings::{HoldsZero, Strings};
-use super::{Prepared, SpawnError, Stage, moves};
+use super::environment::Environment;
+use super::own::OwnEnvironment;
+use super::{Prepared, SpawnError};
 use crate::Errno;
 use crate::process::Child;
 
@@ -49,16 +48,17 @@ use crate::process::Child;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Spawn<'fd> {
-    program: OsString,
-    name: OsString,
-    arguments: Vec<OsString>,
-    environment: Environment,
-    directory: Option<OsString>,
+    pub(super) program: OsString,
+    /// Argument zero, if it is not the program.
+    pub(super) name: Option<OsString>,
+    pub(super) arguments: Vec<OsString>,
+    pub(super) environment: Environment,
+    pub(super) directory: Option<OsString>,
     /// Which descriptor gets which number; each number once.
-    fds: Vec<(BorrowedFd<'fd>, i32)>,
+    pub(super) fds: Vec<(BorrowedFd<'fd>, i32)>,
     pub(super) attributes: Attributes,
     /// What was wrong first in what was asked for.
-    refused: Option<Errno>,
+    pub(super) refused: Option<Errno>,
 }
 
 impl<'fd> Spawn<'fd> {
@@ -82,10 +82,9 @@ impl<'fd> Spawn<'fd> {
     /// ```
     #[must_use]
     pub fn new(program: impl AsRef<OsStr>) -> Self {
-        let program = program.as_ref().to_owned();
         Self {
-            name: program.clone(),
-            program,
+            program: program.as_ref().to_owned(),
+            name: None,
             arguments: Vec::new(),
             environment: Environment::default(),
             directory: None,
@@ -137,7 +136,7 @@ impl<'fd> Spawn<'fd> {
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     pub fn arg0(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
-        self.name = name.as_ref().to_owned();
+        self.name = Some(name.as_ref().to_owned());
         self
     }
 
@@ -304,11 +303,13 @@ impl<'fd> Spawn<'fd> {
     /// Executes the program in a new process; returns when it runs.
     ///
     /// The same `Spawn` may be used again. To start a program many times,
-    /// [`prepare`](Self::prepare) it once.
+    /// [`prepare`](Self::prepare) it once: that saves the copy of the environment, which is made if
+    /// the environment was changed, if this process has more than one thread, and if its C library
+    /// is not glibc 2.32 or a later one.
     ///
     /// # Errors
     ///
-    /// [`SpawnError`], whose [`Stage`] says what failed and its errno why. There is no child then,
+    /// [`SpawnError`], whose [`Stage`](super::Stage) says what failed and its errno why. There is no child then,
     /// and nothing is left of it.
     ///
     /// # Examples
@@ -328,7 +329,11 @@ impl<'fd> Spawn<'fd> {
     ///  - [execve](https://man7.org/linux/man-pages/man2/execve.2.html)
     ///  - [close_range](https://man7.org/linux/man-pages/man2/close_range.2.html)
     pub fn spawn(&self) -> Result<Child, SpawnError> {
-        self.prepare()?.spawn()
+        let own = self.environment.is_unchanged().then(OwnEnvironment::if_alone).flatten();
+        match own {
+            Some(own) => self.lay_out(Some(&own))?.spawn_in(&own),
+            None => self.lay_out(None)?.spawn(),
+        }
     }
 
     /// Lays out all that the child will need, so that [`Prepared::spawn`] is left with the system
@@ -338,7 +343,7 @@ impl<'fd> Spawn<'fd> {
     ///
     /// # Errors
     ///
-    /// Those of [`Stage::Prepare`].
+    /// Those of [`Stage::Prepare`](super::Stage::Prepare).
     ///
     /// # Examples
     ///
@@ -351,29 +356,7 @@ impl<'fd> Spawn<'fd> {
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     pub fn prepare(&self) -> Result<Prepared<'fd>, SpawnError> {
-        let Self { program, name, arguments, environment, directory, fds, attributes, refused } =
-            self;
-        if let Some(errno) = *refused {
-            return Err(at_prepare(errno));
-        }
-        let (environment, path) = environment.collect()?;
-        let candidates = environment::candidates(program, path.as_deref())?;
-        let mut strings = Strings::default();
-        for argument in [name].into_iter().chain(arguments) {
-            strings.push(&[argument.as_bytes()])?;
-        }
-        let directory = directory.as_ref().map(|path| CString::new(path.as_bytes()));
-        let directory = directory.transpose().map_err(|_| HoldsZero)?;
-        let pairs: Vec<_> = fds.iter().map(|(fd, number)| (fd.as_raw_fd(), *number)).collect();
-        Ok(Prepared {
-            candidates,
-            arguments: strings,
-            environment,
-            directory,
-            moves: moves::order(&pairs),
-            attributes: attributes.clone(),
-            fds: PhantomData,
-        })
+        self.lay_out(None)
     }
 
     /// Notes what [`spawn`](Self::spawn) will say.
@@ -381,16 +364,6 @@ impl<'fd> Spawn<'fd> {
         self.refused.get_or_insert(errno);
         self
     }
-}
-
-impl From<HoldsZero> for SpawnError {
-    fn from(_: HoldsZero) -> Self {
-        at_prepare(Errno::INVAL)
-    }
-}
-
-const fn at_prepare(errno: Errno) -> SpawnError {
-    SpawnError { stage: Stage::Prepare, errno }
 }
 
 static_assertions::assert_impl_all!(Spawn<'static>: Send, Sync);

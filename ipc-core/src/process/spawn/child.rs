@@ -220,7 +220,7 @@ fn remove_handlers() -> Result<()> {
 /// Executes the first candidate that can be. A file that may not be executed does not end the
 /// search, and is told if nothing is found, as shells do.
 fn try_candidates(plan: &Plan<'_>) -> Result<Infallible> {
-    let (arguments, environment) = (plan.arguments.as_ptr(), plan.environment.as_ptr());
+    let (arguments, environment) = (plan.arguments.as_ptr(), plan.environment);
     let mut told = Errno::NOENT;
     for &path in plan.candidates {
         if path.is_null() {

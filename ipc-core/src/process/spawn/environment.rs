@@ -1,7 +1,7 @@
 //! The program's environment, and where a name is looked up in it.
 
+use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -21,14 +21,19 @@ pub(super) struct Environment {
 }
 
 impl Environment {
+    /// Whether the program gets what this process has.
+    pub(super) fn is_unchanged(&self) -> bool {
+        !self.is_cleared && self.changes.is_empty()
+    }
+
     /// The whole environment, and its `PATH`.
-    pub(super) fn collect(&self) -> Result<(Strings, Option<Vec<u8>>), HoldsZero> {
+    pub(super) fn collect(&self) -> Result<(Strings, Option<OsString>), HoldsZero> {
         // Most environments fit.
         let mut strings = Strings::with_capacity(64, 4 << 10);
         let mut path = None;
         let mut push = |name: &OsStr, value: &OsStr| {
             if name == "PATH" {
-                path = Some(value.as_bytes().to_vec());
+                path = Some(value.to_owned());
             }
             strings.push(&[name.as_bytes(), b"=", value.as_bytes()])
         };
@@ -49,20 +54,27 @@ impl Environment {
     }
 }
 
-/// The files that `program` may mean, in the order in which they are tried.
-pub(super) fn candidates(program: &OsStr, path: Option<&[u8]>) -> Result<Strings, HoldsZero> {
-    let mut candidates = Strings::default();
-    let program = program.as_bytes();
-    if program.is_empty() || program.contains(&b'/') {
-        candidates.push(&[program])?;
-        return Ok(candidates);
+/// Whether `program` is a path, and not a name that is looked up.
+pub(super) fn is_path(program: &OsStr) -> bool {
+    program.is_empty() || program.as_bytes().contains(&b'/')
+}
+
+/// Appends the files that `program` may mean, in the order in which they are tried.
+pub(super) fn push_candidates(
+    strings: &mut Strings,
+    program: &OsStr,
+    path: Option<&OsStr>,
+) -> Result<(), HoldsZero> {
+    let name = program.as_bytes();
+    if is_path(program) {
+        return strings.push(&[name]);
     }
-    for directory in path.unwrap_or(DEFAULT_PATH).split(|&byte| byte == b':') {
+    for directory in path.map_or(DEFAULT_PATH, OsStr::as_bytes).split(|&byte| byte == b':') {
         if directory.is_empty() {
-            candidates.push(&[program])?;
+            strings.push(&[name])?;
         } else {
-            candidates.push(&[directory, b"/", program])?;
+            strings.push(&[directory, b"/", name])?;
         }
     }
-    Ok(candidates)
+    Ok(())
 }

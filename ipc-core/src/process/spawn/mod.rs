@@ -35,6 +35,7 @@ mod clone;
 mod environment;
 mod error;
 mod moves;
+mod own;
 mod plan;
 mod prepared;
 mod strings;

@@ -15,10 +15,11 @@ use crate::process::{Pid, SignalSet};
 #[derive(Debug)]
 pub(super) struct Plan<'a> {
     pub(super) attributes: &'a Attributes,
-    /// The files to try; the last pointer is null, as in the other two.
+    /// The files to try; a null pointer ends the list, as in the other two.
     pub(super) candidates: &'a [*const c_char],
     pub(super) arguments: &'a [*const c_char],
-    pub(super) environment: &'a [*const c_char],
+    /// A list as well, or null: this process's own may stand where no slice can be made of it.
+    pub(super) environment: *const *const c_char,
     pub(super) directory: Option<&'a CStr>,
     pub(super) moves: &'a [Move],
     /// The parent, if the child is bound to it.
