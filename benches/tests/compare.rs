@@ -206,10 +206,13 @@ fn hang(_: ipc_benches::subject::Slice) -> Result<Done, Wrong> {
 fn every_real_subject_is_right() {
     let folder = Folder::new();
     let mut command = command(env!("CARGO_BIN_EXE_compare").as_ref(), &folder);
-    command.args(["--quick", "spsc", "mutex"]);
+    let families = ["spsc", "mutex", "spawn"];
+    command.arg("--quick").args(families);
     let run = Run::watched(command);
     assert_eq!(run.status, Some(0), "{run:?}");
-    assert!(run.out.contains("spsc: ") && run.out.contains("mutex: "), "{run:?}");
+    for family in families {
+        assert!(run.out.contains(&format!("{family}: ")), "{family}: {run:?}");
+    }
 }
 
 fn missed_target_exits_1_and_names_its_row() {

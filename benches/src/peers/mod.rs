@@ -1,8 +1,10 @@
 //! What ours is compared with: physical floors, kernel transports, and other people's crates.
 
+pub mod attributes;
 pub mod floor;
 pub mod kernel;
 pub mod locks;
+pub mod parents;
 pub mod pthread;
 pub mod python;
 pub mod rings;

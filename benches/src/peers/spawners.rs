@@ -8,6 +8,7 @@ use core::ffi::{CStr, c_char};
 use core::ptr;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use ipc_core::clock::Deadline;
 use ipc_core::connection::{self, Message};
@@ -22,7 +23,7 @@ use crate::sys::now;
 use crate::targets;
 
 /// The program that all of them execute.
-const PROGRAM: &CStr = c"/bin/true";
+pub(super) const PROGRAM: &CStr = c"/bin/true";
 
 /// What is measured of a process's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,8 @@ pub fn one_by_one<C: 'static>(
         Ends::alone(
             move |slice| {
                 let (mut operations, mut nanoseconds) = (0, 0);
-                while operations < slice.count {
+                // Some are a hundred times slower than others.
+                while operations < slice.count && (operations == 0 || now() < slice.deadline) {
                     let began = now();
                     let child = start();
                     let returned = now();
@@ -65,8 +67,36 @@ pub fn one_by_one<C: 'static>(
     })
 }
 
-fn ended_well(mut child: Child) -> bool {
+pub(super) fn ended_well(mut child: Child) -> bool {
     matches!(child.wait(), Ok(ExitStatus::Exited(0)))
+}
+
+/// A new `Spawn` for each process.
+#[must_use]
+pub fn spawn(name: &'static str, until: Until) -> Subject {
+    let path = PROGRAM.to_str().expect("a plain name");
+    let start = move || Spawn::new(path).spawn().expect("a process");
+    one_by_one(name, until, move || Box::new(start), ended_well)
+}
+
+/// The same in a process with a second thread, where the environment must be copied.
+#[must_use]
+pub fn spawn_beside_a_thread(until: Until) -> Subject {
+    let path = PROGRAM.to_str().expect("a plain name");
+    let make = move || -> Box<dyn FnMut() -> Child + Send> {
+        let mut thread = None;
+        Box::new(move || {
+            thread.get_or_insert_with(|| {
+                thread::spawn(|| {
+                    loop {
+                        thread::park()
+                    }
+                })
+            });
+            Spawn::new(path).spawn().expect("a process")
+        })
+    };
+    one_by_one("ipc-core Spawn, beside a thread", until, make, ended_well)
 }
 
 /// A new `Spawn` for each process, and one that was prepared once.
@@ -74,12 +104,7 @@ fn ended_well(mut child: Child) -> bool {
 pub fn ours(until: Until) -> Vec<Subject> {
     let path = PROGRAM.to_str().expect("a plain name");
     vec![
-        one_by_one(
-            targets::SPAWN,
-            until,
-            move || Box::new(move || Spawn::new(path).spawn().expect("a process")),
-            ended_well,
-        ),
+        spawn(targets::SPAWN, until),
         one_by_one(
             targets::PREPARED,
             until,
