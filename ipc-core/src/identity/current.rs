@@ -59,8 +59,11 @@ struct Page {
     domain: AtomicU32,
 }
 
-/// Null until the first call in this program; afterwards the same page for ever, in forked children too.
-static PAGE: AtomicPtr<Page> = AtomicPtr::new(ptr::null_mut());
+/// [`NOBODY`] until the first call in this program; afterwards the same page for ever, in forked children too.
+static PAGE: AtomicPtr<Page> = AtomicPtr::new((&raw const NOBODY).cast_mut());
+
+/// Stands in for the page, so that the fast path has one thing to check. Nothing is ever written to it.
+static NOBODY: Page = Page { id: AtomicU64::new(0), domain: AtomicU32::new(0) };
 
 impl Identity {
     /// The calling process's identity: see [`ProcessId::current`].
@@ -91,17 +94,32 @@ impl Identity {
     #[inline]
     #[must_use]
     pub fn known() -> Option<Self> {
-        // SAFETY: a page that was published here stays mapped for ever.
-        // SYNC: page made (Release in `page`).
-        let page = unsafe { PAGE.load(Ordering::Acquire).as_ref() }?;
+        let page = published();
         // SYNC: identity known (Release in `find_out`).
         let id = ProcessId::from_own_page(page.id.load(Ordering::Acquire))?;
         Some(Self { id, domain: Domain::from_own_page(page.domain.load(Ordering::Relaxed))? })
     }
 }
 
+impl ProcessId {
+    /// What [`Identity::known`] says of the process alone.
+    #[inline]
+    pub(super) fn known() -> Option<Self> {
+        // SYNC: identity known (Release in `find_out`).
+        Self::from_own_page(published().id.load(Ordering::Acquire))
+    }
+}
+
+#[inline]
+fn published() -> &'static Page {
+    // SYNC: page made (Release in `page`).
+    let page = PAGE.load(Ordering::Acquire);
+    // SAFETY: a page that was published here stays mapped for ever, and so does what stands in for it.
+    unsafe { &*page }
+}
+
 #[cold]
-fn find_out() -> Result<Identity, NoIdentity> {
+pub(super) fn find_out() -> Result<Identity, NoIdentity> {
     let page = page()?;
     let id = liveness::identify_self(getpid()).ok_or(NoIdentity)?;
     let domain = Domain::find_out().ok_or(NoIdentity)?;
@@ -118,30 +136,24 @@ fn find_out() -> Result<Identity, NoIdentity> {
 
 /// The page, mapped now if it was not before. Threads may race here: one mapping wins.
 fn page() -> Result<&'static Page, NoIdentity> {
-    let mut page = PAGE.load(Ordering::Acquire);
-    if page.is_null() {
-        let length = rustix::param::page_size();
-        let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
-        // SAFETY: the kernel chooses the address, so no existing mapping is touched.
-        let fresh = unsafe { mmap_anonymous(ptr::null_mut(), length, access, flags) };
-        let fresh = fresh.map_err(|_| NoIdentity)?;
-        // SAFETY: the range is the mapping made above, which nobody else knows yet.
-        let wiped = unsafe { madvise(fresh, length, Advice::LinuxWipeOnFork) };
-        let ours = fresh.cast::<Page>();
-        let won = match wiped {
-            Ok(()) => PAGE.compare_exchange(page, ours, Ordering::AcqRel, Ordering::Acquire),
-            Err(_) => Err(ptr::null_mut()),
-        };
-        page = match won {
-            Ok(_) => ours,
-            Err(theirs) => {
-                // SAFETY: the mapping is ours alone: it was not published.
-                let unmapped = unsafe { munmap(fresh, length) };
-                debug_assert!(unmapped.is_ok(), "the range is one whole mapping");
-                theirs
-            }
-        };
+    let nobody = (&raw const NOBODY).cast_mut();
+    if !ptr::eq(published(), nobody) {
+        return Ok(published());
     }
-    // SAFETY: a published page is never unmapped, and its bytes are valid atomics.
-    unsafe { page.as_ref() }.ok_or(NoIdentity)
+    let length = rustix::param::page_size();
+    let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
+    // SAFETY: the kernel chooses the address, so no existing mapping is touched.
+    let fresh = unsafe { mmap_anonymous(ptr::null_mut(), length, access, flags) };
+    let fresh = fresh.map_err(|_| NoIdentity)?;
+    // SAFETY: the range is the mapping made above, which nobody else knows yet.
+    let wiped = unsafe { madvise(fresh, length, Advice::LinuxWipeOnFork) };
+    // SYNC: page made (Acquire in `published`).
+    let publish =
+        || PAGE.compare_exchange(nobody, fresh.cast(), Ordering::AcqRel, Ordering::Acquire);
+    if wiped.is_err() || publish().is_err() {
+        // SAFETY: the mapping is ours alone: it was not published.
+        let unmapped = unsafe { munmap(fresh, length) };
+        debug_assert!(unmapped.is_ok(), "the range is one whole mapping");
+    }
+    wiped.map(|()| published()).map_err(|_| NoIdentity)
 }

@@ -90,7 +90,10 @@ impl ProcessId {
     /// [`NoIdentity`] where the kernel has no pidfs and `/proc` cannot be read either.
     #[inline]
     pub fn current() -> Result<Self, NoIdentity> {
-        Identity::current().map(|me| me.id)
+        match Self::known() {
+            Some(me) => Ok(me),
+            None => current::find_out().map(|me| me.id),
+        }
     }
 
     /// The word that stands for this id, at most 63 bits and never 0 in its low half.
