@@ -3,6 +3,7 @@
 //! | module | what it is |
 //! |--------|------------|
 //! | [`stepkill`] | single-steps a process through one operation of the release build and kills it at every instruction |
+//! | [`instructions`] | counts the machine instructions of an operation |
 //! | [`faults`] | lists the system calls of an operation and makes each of them fail in every plausible way |
 //! | [`oracle`] | what must hold afterwards: a mutual-exclusion canary for locks, a ledger of messages for rings |
 //! | [`cases`] | runs each test case in a process of its own, and looks at what it left behind |
@@ -18,6 +19,7 @@ pub mod cases;
 pub mod controls;
 pub mod example;
 pub mod faults;
+pub mod instructions;
 pub mod oracle;
 pub mod shared;
 pub mod stepkill;

@@ -145,7 +145,7 @@ mod report;
 mod scenario;
 mod stage;
 pub(crate) mod suite;
-mod trace;
+pub(crate) mod trace;
 mod verdict;
 mod watchdog;
 
