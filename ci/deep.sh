@@ -43,6 +43,7 @@ for crate in ipc-sync ipc-shm; do
         env IPC_STEPKILL=deep cargo test -p "$crate" --release --test stepkill
 done
 prove 'stepkill, controls' '^stepkill: ' cargo test -p ipc-testkit --release --test stepkill_controls
+prove 'instructions of the fast paths' '^instructions: ' cargo test -p ipc-benches --release --test instructions
 if cargo +nightly --version > /dev/null 2>&1; then
     cargo +nightly fuzz --version > /dev/null 2>&1 || cargo install --locked --root target/tools cargo-fuzz
     export PATH="$PWD/target/tools/bin:$PATH"
