@@ -49,7 +49,7 @@ impl<'a> Bell<'a> {
         if happened() {
             return Ok(());
         }
-        futex::sleep(&[Entry::new(self.0, AWAITED)], None, until).map(drop)
+        futex::sleep(&[Entry::new(self.0, AWAITED)], None, until, false).map(drop)
     }
 
     /// The one sleeper of this bell is awake and wants no ring.

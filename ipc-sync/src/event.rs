@@ -40,10 +40,10 @@
 use core::fmt;
 use core::time::Duration;
 
-use ipc_core::Shareable;
 use ipc_core::clock::Deadline;
-use ipc_core::primitive::futex::{self, Entry};
+use ipc_core::primitive::futex::{self, Entry, Wake};
 use ipc_core::primitive::{AtomicU32, Ordering};
+use ipc_core::{Errno, Shareable};
 
 use crate::WaitError;
 use crate::raw::patience::spin_until;
@@ -246,6 +246,33 @@ impl Event {
         self.wait_until(Until::Deadline(deadline))
     }
 
+    /// As [`wait_deadline`](Self::wait_deadline), and [a signal](crate#signals) ends it, too.
+    ///
+    /// # Errors
+    ///
+    /// Also [`WaitError::Os`] with `EINTR`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_sync::{Deadline, Errno, Event, WaitError};
+    ///
+    /// # fn asked_to_stop() -> bool { false }
+    /// # let event = Event::new();
+    /// # event.set();
+    /// loop {
+    ///     match event.wait_interruptible(Deadline::FAR) {
+    ///         Err(WaitError::Os(Errno::INTR)) if asked_to_stop() => break,
+    ///         Err(WaitError::Os(Errno::INTR)) => {}
+    ///         waited => break waited?,
+    ///     }
+    /// }
+    /// # Ok::<(), WaitError>(())
+    /// ```
+    pub fn wait_interruptible(&self, deadline: Deadline) -> Result<(), WaitError> {
+        self.wait_until(Until::Interruptible(deadline))
+    }
+
     #[inline]
     fn wait_until(&self, until: Until) -> Result<(), WaitError> {
         // SYNC: what was done before the event was set (Release in `set`).
@@ -259,6 +286,7 @@ impl Event {
         let asleep = word | WAITED;
         // Any other value says that it was set since.
         let was_set = |word: u32| word | WAITED != asleep;
+        let mut interrupted = false;
         while !was_set(word) {
             if until.has_passed() {
                 return Err(WaitError::TimedOut);
@@ -269,11 +297,15 @@ impl Event {
                     let _ = self.exchange(word, asleep, Ordering::Relaxed);
                 }
                 let deadline = until.deadline().unwrap_or(Deadline::FAR);
-                futex::sleep(&[Entry::new(&self.0, asleep)], None, deadline)
-                    .map_err(WaitError::Os)?;
+                let entry = [Entry::new(&self.0, asleep)];
+                let wake = futex::sleep(&entry, None, deadline, until.is_interruptible());
+                interrupted = wake.map_err(WaitError::Os)? == Wake::Interrupted;
             }
             // SYNC: what was done before the event was set (Release in `set`).
             word = self.0.load(Ordering::Acquire);
+            if interrupted && until.is_interruptible() && !was_set(word) {
+                return Err(WaitError::Os(Errno::INTR));
+            }
         }
         Ok(())
     }

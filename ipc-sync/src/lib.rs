@@ -85,6 +85,14 @@
 //! * Guards are not `Send`. Ownership belongs to the process.
 //! * Those who map the memory trust each other: whoever can write to a lock can open it.
 //!
+//! # Signals
+//!
+//! A signal changes nothing, but for the calls that are called `_interruptible`: a handler that runs on the calling
+//! thread while it sleeps ends them with `EINTR`, whether it was installed with `SA_RESTART` or not. What they wait
+//! for counts more, if it has come already. Nothing is lost by that, and another waiter is woken in their place. While they
+//! wait for a lock or a permit they wake a hundred times a second, because the kernel would go on with a longer sleep by itself
+//! after a handler with `SA_RESTART`.
+//!
 //! # Features
 //!
 //! `std` (default): a dying holder's waiters are woken by the kernel at once, and a guard that is dropped by a

@@ -255,6 +255,28 @@ impl<T: Shareable> Mutex<T> {
         self.lock_until(Until::Deadline(deadline))
     }
 
+    /// As [`lock_deadline`](Self::lock_deadline), and [a signal](crate#signals) ends it, too.
+    ///
+    /// # Errors
+    ///
+    /// Also [`LockError::Os`] with `EINTR`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_sync::{Deadline, Mutex};
+    ///
+    /// static LOCK: Mutex<u32> = Mutex::new(0);
+    /// *LOCK.lock_interruptible(Deadline::FAR)? += 1;
+    /// # Ok::<(), ipc_sync::LockError<'static, u32>>(())
+    /// ```
+    pub fn lock_interruptible(
+        &self,
+        deadline: Deadline,
+    ) -> Result<MutexGuard<'_, T>, LockError<'_, T>> {
+        self.lock_until(Until::Interruptible(deadline))
+    }
+
     /// The process that holds the lock at this moment.
     ///
     /// # Examples
@@ -515,7 +537,7 @@ pub enum LockError<'a, T: Shareable> {
     Corrupt,
     /// This process has no identity by which others could tell its death.
     NoIdentity(NoIdentity),
-    /// The kernel refused to let the thread sleep.
+    /// The kernel refused to let the thread sleep. `EINTR`: a signal ended an interruptible call.
     Os(Errno),
 }
 

@@ -186,6 +186,24 @@ impl Semaphore {
         self.acquire_until(Until::Deadline(deadline))
     }
 
+    /// As [`acquire_deadline`](Self::acquire_deadline), and [a signal](crate#signals) ends it, too.
+    ///
+    /// # Errors
+    ///
+    /// Also [`WaitError::Os`] with `EINTR`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_sync::{Deadline, Semaphore};
+    ///
+    /// Semaphore::new(1).acquire_interruptible(Deadline::FAR)?;
+    /// # Ok::<(), ipc_sync::WaitError>(())
+    /// ```
+    pub fn acquire_interruptible(&self, deadline: Deadline) -> Result<(), WaitError> {
+        self.acquire_until(Until::Interruptible(deadline))
+    }
+
     /// Gives a permit, and wakes one who waits for it.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ use ipc_core::Errno;
 pub enum WaitError {
     /// The time is over.
     TimedOut,
-    /// The kernel refused to let the thread sleep.
+    /// The kernel refused to let the thread sleep. `EINTR`: a signal ended an interruptible call.
     Os(Errno),
 }
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use ipc_core::process::{Child, fork_fn};
-use ipc_sync::{Deadline, Event, WaitError};
+use ipc_sync::{Deadline, Errno, Event, WaitError};
 use ipc_testkit::cases::{self, events::await_sleep, signals};
 use ipc_testkit::shared::Shared;
 use rustix::process::Signal;
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         ("who_waited_comes_through_a_pulse", who_waited_comes_through_a_pulse),
         ("a_killed_sleeper_changes_nothing", a_killed_sleeper_changes_nothing),
         ("time_outs_are_kept_under_signals", time_outs_are_kept_under_signals),
+        ("a_signal_ends_an_interruptible_wait", signal_ends_an_interruptible_wait),
         ("a_signal_handler_may_set", a_signal_handler_may_set),
         ("who_waits_is_never_woken_in_vain", never_woken_in_vain),
         ("set_and_cleared_by_many", set_and_cleared_by_many),
@@ -106,6 +107,21 @@ fn time_outs_are_kept_under_signals() {
     event.set();
     // What is there is had however late it is.
     assert_eq!(event.wait_deadline(Deadline::now()), Ok(()));
+}
+
+fn signal_ends_an_interruptible_wait() {
+    let event = event();
+    for flags in [0, signals::SA_RESTART] {
+        signals::on_signal(Signal::ALARM.as_raw(), nothing as *const () as usize, flags);
+        signals::interrupt_every(2_000);
+        let result = event.wait_interruptible(Deadline::FAR);
+        signals::interrupt_every(0);
+        assert_eq!(result, Err(WaitError::Os(Errno::INTR)), "flags {flags:#x}");
+    }
+    let soon = Deadline::after(Duration::from_millis(20));
+    assert_eq!(event.wait_interruptible(soon), Err(WaitError::TimedOut));
+    event.set();
+    assert_eq!(event.wait_interruptible(Deadline::now()), Ok(()));
 }
 
 fn a_signal_handler_may_set() {

@@ -18,7 +18,7 @@ use std::time::Instant;
 use ipc_core::identity::ProcessId;
 use ipc_core::process::{Child, fork_fn};
 use ipc_core::{Errno, baton, futex};
-use ipc_sync::{LockError, Mutex};
+use ipc_sync::{Deadline, LockError, Mutex};
 use ipc_testkit::cases::{self, doing};
 use ipc_testkit::shared::Shared;
 use rustix::process::Signal;
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         ("killed_holder_hands_over_within_a_slice", killed_holder_hands_over_within_a_slice),
         ("every_try_finds_a_dead_owner", every_try_finds_a_dead_owner),
         ("a_time_out_of_zero_finds_a_dead_owner", zero_finds_a_dead_owner),
+        ("a_signal_ends_an_interruptible_lock", signal_ends_an_interruptible_lock),
         ("waiting_costs_no_processor_time", waiting_costs_no_processor_time),
         ("s01_signals_do_not_hide_a_death", s01_signals_do_not_hide_a_death),
         ("f07_threads_of_a_forked_child_have_their_own_batons", f07_threads_of_a_forked_child),
@@ -224,6 +225,24 @@ fn s01_signals_do_not_hide_a_death() {
         assert!(matches!(result, Err(LockError::Recovered(_))), "{result:?} after {took:?}");
         assert!(took < Duration::from_millis(200), "{took:?}");
     }
+}
+
+fn signal_ends_an_interruptible_lock() {
+    extern "C" fn nothing(_: i32) {}
+    let world = world();
+    let holder = world.holder();
+    for flags in [0, cases::signals::SA_RESTART] {
+        let alarm = Signal::ALARM.as_raw();
+        cases::signals::on_signal(alarm, nothing as *const () as usize, flags);
+        cases::signals::interrupt_every(2_000);
+        let result = world.lock.lock_interruptible(Deadline::FAR);
+        cases::signals::interrupt_every(0);
+        assert!(matches!(result, Err(LockError::Os(Errno::INTR))), "{result:?}, flags {flags:#x}");
+    }
+    let soon = Deadline::after(Duration::from_millis(20));
+    assert!(matches!(world.lock.lock_interruptible(soon), Err(LockError::TimedOut)));
+    kill(holder);
+    assert!(matches!(world.lock.lock_interruptible(Deadline::FAR), Err(LockError::Recovered(_))));
 }
 
 /// A waiter that outlasts its first looks must sleep in between, not run.

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use ipc_core::process::{Child, fork_fn};
-use ipc_sync::{Deadline, Semaphore, TooManyPermits, WaitError};
+use ipc_sync::{Deadline, Errno, Semaphore, TooManyPermits, WaitError};
 use ipc_testkit::cases::{self, events::await_sleep, signals};
 use ipc_testkit::shared::Shared;
 use rustix::process::Signal;
@@ -23,6 +23,8 @@ fn main() -> ExitCode {
         ("a_killed_sleeper_takes_no_permit_along", killed_sleeper),
         ("time_outs_are_kept_under_signals", time_outs_are_kept_under_signals),
         ("a_permit_comes_through_signals", permit_comes_through_signals),
+        ("a_signal_ends_an_interruptible_acquire", signal_ends_an_interruptible_acquire),
+        ("an_interruptible_acquire_gets_its_permit", interruptible_gets_its_permit),
         ("a_signal_handler_may_release", a_signal_handler_may_release),
         ("waiting_costs_no_processor_time", waiting_costs_no_processor_time),
         ("zeroed_memory_has_no_permits", zeroed_memory_has_no_permits),
@@ -153,6 +155,40 @@ fn permit_comes_through_signals() {
     await_sleep(child.id());
     permits.release().expect("not too many");
     assert!(child.wait().expect("a child of ours").success());
+}
+
+fn signal_ends_an_interruptible_acquire() {
+    let permits = semaphore(0);
+    for flags in [0, signals::SA_RESTART] {
+        signals::on_signal(Signal::ALARM.as_raw(), nothing as *const () as usize, flags);
+        signals::interrupt_every(2_000);
+        let result = permits.acquire_interruptible(Deadline::FAR);
+        signals::interrupt_every(0);
+        assert_eq!(result, Err(WaitError::Os(Errno::INTR)), "flags {flags:#x}");
+    }
+    let soon = Deadline::after(Duration::from_millis(20));
+    assert_eq!(permits.acquire_interruptible(soon), Err(WaitError::TimedOut));
+}
+
+/// Permits are neither lost nor doubled by waits that signals end.
+fn interruptible_gets_its_permit() {
+    let permits = semaphore(0);
+    let taker = || {
+        signals::on_signal(Signal::ALARM.as_raw(), nothing as *const () as usize, 0);
+        signals::interrupt_every(300);
+        for _ in 0..500 {
+            while permits.acquire_interruptible(Deadline::FAR).is_err() {}
+        }
+        signals::interrupt_every(0);
+        0
+    };
+    let takers: Vec<_> = (0..3).map(|_| fork_fn(taker).expect("fork")).collect();
+    for _ in 0..1_500 {
+        permits.release().expect("not too many");
+        std::thread::yield_now();
+    }
+    join(takers);
+    assert_eq!(permits.available(), 0);
 }
 
 fn a_signal_handler_may_release() {

@@ -33,7 +33,8 @@ pub enum Wake {
     Changed,
     /// The deadline passed.
     TimedOut,
-    /// A signal handler ran.
+    /// A signal handler ran. Not after each: where nothing else is said, the kernel may go on with the sleep by
+    /// itself after a handler that was installed with `SA_RESTART`.
     Interrupted,
 }
 
@@ -118,6 +119,39 @@ pub fn wait_any(entries: &[Entry<'_>], until: Option<Deadline>) -> Result<Wake> 
         // The kernel could not allocate its table for this call; the next one may succeed.
         Err(Errno::NOMEM) => wait_first(entries, until),
         result => outcome(result.map(drop)),
+    }
+}
+
+/// As [`wait_any`], and each signal handler that runs on the thread while it sleeps ends the sleep with
+/// [`Wake::Interrupted`], also one that was installed with `SA_RESTART`.
+///
+/// After such a handler the kernel goes on with a `futex_waitv` by itself, and only with that: so this sleeps on the
+/// first word alone, for at most ten milliseconds, as [`wait_any`] does where there is no `futex_waitv`.
+///
+/// # Errors
+///
+/// As for [`wait`].
+///
+/// # Panics
+///
+/// As [`wait_any`].
+///
+/// # Examples
+///
+/// ```
+/// use core::sync::atomic::AtomicU32;
+/// use ipc_core::futex::{self, Entry, Wake};
+///
+/// let word = AtomicU32::new(0);
+/// assert_eq!(futex::wait_any_interruptible(&[Entry::new(&word, 1)], None)?, Wake::Changed);
+/// # Ok::<(), ipc_core::Errno>(())
+/// ```
+pub fn wait_any_interruptible(entries: &[Entry<'_>], until: Option<Deadline>) -> Result<Wake> {
+    assert!(!entries.is_empty() && entries.len() <= MAX_ENTRIES, "between 1 and 4 entries");
+    match entries {
+        // Without a deadline the kernel would go on with this one as well.
+        [entry] => wait(entry.word, entry.expected, Some(until.unwrap_or(Deadline::FAR))),
+        entries => wait_first(entries, until),
     }
 }
 
@@ -209,7 +243,7 @@ pub const MAX_TERM: u16 = 0x7ff;
 /// The kernel takes a count as a signed number.
 const ALL: u32 = i32::MAX.unsigned_abs();
 
-/// The fallback for kernels without `futex_waitv`.
+/// What does without `futex_waitv`.
 #[cold]
 fn wait_first(entries: &[Entry<'_>], until: Option<Deadline>) -> Result<Wake> {
     const SLICE: Duration = Duration::from_millis(10);

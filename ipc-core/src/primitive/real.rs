@@ -86,7 +86,8 @@ pub mod futex {
     use crate::clock::Deadline;
     use crate::identity::ProcessId;
 
-    /// Sleeps as [`wait_any`](crate::futex::wait_any) does until `slice` ends.
+    /// Sleeps as [`wait_any`](crate::futex::wait_any) does until `slice` ends, or as
+    /// [`wait_any_interruptible`](crate::futex::wait_any_interruptible).
     ///
     /// The caller looks at `watched` when it does: the model has no clock, and ends the sleep
     /// when `watched` dies.
@@ -95,9 +96,14 @@ pub mod futex {
         entries: &[Entry<'_>],
         watched: Option<ProcessId>,
         slice: Deadline,
+        interruptible: bool,
     ) -> crate::Result<Wake> {
         let _ = watched;
-        crate::futex::wait_any(entries, Some(slice))
+        if interruptible {
+            crate::futex::wait_any_interruptible(entries, Some(slice))
+        } else {
+            crate::futex::wait_any(entries, Some(slice))
+        }
     }
 }
 

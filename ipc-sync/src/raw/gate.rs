@@ -62,12 +62,13 @@ impl Gate {
         state: Entry<'_>,
         watched: Option<ProcessId>,
         slice: Deadline,
+        interruptible: bool,
     ) -> Result<Wake> {
         // SYNC: asleep or seen. Either the waker, who has changed the state before it looks at the
         // gate, sees this 0; or the kernel sees the changed state and does not let us sleep.
         self.0.swap(MAYBE, Ordering::SeqCst);
         fence_after_rmw();
-        futex::sleep(&[Entry::new(&self.0, MAYBE), state], watched, slice)
+        futex::sleep(&[Entry::new(&self.0, MAYBE), state], watched, slice, interruptible)
     }
 
     /// Wakes one sleeper, if there may be one. The caller has just changed the state by a

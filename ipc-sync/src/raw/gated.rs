@@ -31,6 +31,7 @@
 //!
 //! The kernel's futex operations see the halves, this program only ever the whole word.
 
+use ipc_core::Errno;
 use ipc_core::clock::Deadline;
 use ipc_core::identity::ProcessId;
 use ipc_core::primitive::futex::{self, Entry, MAX_TERM, Wake, Word};
@@ -153,7 +154,7 @@ impl Gated {
         mut attempt: impl FnMut() -> Result<R, u32>,
     ) -> Result<R, WaitError> {
         let mut looks = Looks::new();
-        let mut armed = None;
+        let (mut armed, mut interrupted) = (None, false);
         let result = loop {
             if until.has_passed() {
                 break Err(WaitError::TimedOut);
@@ -162,12 +163,14 @@ impl Gated {
             looks.is_due();
             if !spin_until(|| self.number(Ordering::Relaxed) != seen) {
                 armed = armed.or_else(|| self.arm());
-                if let Err(errno) = self.park(seen, looks.sleep_until(until.deadline())) {
-                    break Err(WaitError::Os(errno));
-                }
+                interrupted = match self.park(seen, looks.sleep_until(until.deadline()), until) {
+                    Ok(wake) => wake == Wake::Interrupted && until.is_interruptible(),
+                    Err(errno) => break Err(WaitError::Os(errno)),
+                };
             }
             seen = match attempt() {
                 Ok(result) => break Ok(result),
+                Err(_) if interrupted => break Err(WaitError::Os(Errno::INTR)),
                 Err(seen) => seen,
             };
         };
@@ -178,14 +181,14 @@ impl Gated {
     }
 
     /// Sleeps while the number is `seen`, until woken or `slice` ends.
-    fn park(&self, seen: u32, slice: Deadline) -> ipc_core::Result<Wake> {
+    fn park(&self, seen: u32, slice: Deadline, until: Until) -> ipc_core::Result<Wake> {
         // From here on whoever adds does it by the kernel, which compares both halves as we fall asleep.
         let word = self.0.fetch_and(!NONE, Ordering::Relaxed);
         if number(word) != seen {
             return Ok(Wake::Changed);
         }
         let entries = [Entry::new(self.gate(), 0), Entry::new(Word::High(&self.0), seen)];
-        futex::sleep(&entries, None, slice)
+        futex::sleep(&entries, None, slice, until.is_interruptible())
     }
 
     /// Has the kernel wake another sleeper if this thread is killed with its wake-up.

@@ -170,7 +170,7 @@ impl RawMutex {
         until: Until,
     ) -> Result<Found, Refused> {
         let mut looks = Looks::new();
-        let mut must_look = false;
+        let (mut must_look, mut interrupted) = (false, false);
         loop {
             let owner = match state(seen) {
                 State::Free => match self.claim(seen, me.id.to_bits() | (seen & INCONSISTENT)) {
@@ -189,7 +189,7 @@ impl RawMutex {
                 return Err(Refused::Deadlock);
             }
             // Nobody gives up on a dead owner without having looked.
-            let (expired, due) = (until.has_passed(), looks.is_due());
+            let (expired, due) = (interrupted || until.has_passed(), looks.is_due());
             if (must_look || expired || due) && self.is_dead(owner, me) {
                 match self.claim(seen, me.id.to_bits() | INCONSISTENT) {
                     Ok(()) => return Ok(Found::Inconsistent),
@@ -200,15 +200,16 @@ impl RawMutex {
                 }
             }
             if expired {
-                return Err(self.give_up(until));
+                return Err(self.give_up(until, interrupted));
             }
             must_look = false;
             if !spin_until(|| self.owner.load(Ordering::Relaxed) != seen) {
                 let state = Entry::new(Word::Low(&self.owner), seen as u32);
                 let slice = looks.sleep_until(until.deadline());
-                match self.gate.park(state, Some(owner), slice) {
+                match self.gate.park(state, Some(owner), slice, until.is_interruptible()) {
                     Ok(Wake::Woken) => looks.hasten(),
-                    Ok(Wake::Changed | Wake::Interrupted) => {}
+                    Ok(Wake::Changed) => {}
+                    Ok(Wake::Interrupted) => interrupted = until.is_interruptible(),
                     Ok(Wake::TimedOut) => must_look = true,
                     Err(errno) => return Err(Refused::Os(errno)),
                 }
@@ -218,15 +219,15 @@ impl RawMutex {
         }
     }
 
-    /// The time is over. A wake-up that was meant for whoever sleeps longest may have come to this
+    /// The time is over, or a signal has come. A wake-up that was meant for whoever sleeps longest may have come to this
     /// thread in the last moment: it goes on to the next.
     #[cold]
-    fn give_up(&self, until: Until) -> Refused {
+    fn give_up(&self, until: Until, interrupted: bool) -> Refused {
         if until.deadline().is_none() {
             return Refused::WouldBlock;
         }
         self.gate.wake_one();
-        Refused::TimedOut
+        if interrupted { Refused::Os(Errno::INTR) } else { Refused::TimedOut }
     }
 
     #[inline]

@@ -8,6 +8,8 @@ use ipc_core::primitive::has_passed;
 pub(crate) enum Until {
     Now,
     Deadline(Deadline),
+    /// Or until a signal handler runs.
+    Interruptible(Deadline),
     Forever,
 }
 
@@ -15,15 +17,19 @@ impl Until {
     pub(crate) fn has_passed(self) -> bool {
         match self {
             Self::Now => true,
-            Self::Deadline(deadline) => has_passed(deadline),
+            Self::Deadline(deadline) | Self::Interruptible(deadline) => has_passed(deadline),
             Self::Forever => false,
         }
     }
 
     pub(crate) fn deadline(self) -> Option<Deadline> {
         match self {
-            Self::Deadline(deadline) => Some(deadline),
+            Self::Deadline(deadline) | Self::Interruptible(deadline) => Some(deadline),
             Self::Now | Self::Forever => None,
         }
+    }
+
+    pub(crate) fn is_interruptible(self) -> bool {
+        matches!(self, Self::Interruptible(_))
     }
 }

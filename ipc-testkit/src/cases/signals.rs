@@ -19,6 +19,9 @@ pub fn on_signal(signal: i32, handler: libc::sighandler_t, flags: i32) {
     assert_eq!(done, 0, "sigaction: {}", io::Error::last_os_error());
 }
 
+/// For [`on_signal`]: the kernel goes on by itself, where it can, with the call that a handler interrupted.
+pub const SA_RESTART: i32 = libc::SA_RESTART;
+
 /// Sends SIGALRM every so many microseconds; zero stops it.
 pub fn interrupt_every(micros: i64) {
     let interval = libc::timeval { tv_sec: 0, tv_usec: micros };

@@ -278,7 +278,12 @@ pub fn liveness(process: ProcessId) -> Liveness {
     if alive { Liveness::Alive } else { Liveness::Dead }
 }
 
-pub fn sleep(entries: &[Entry<'_>], watched: Option<ProcessId>, _slice: Deadline) -> Result<Wake> {
+pub fn sleep(
+    entries: &[Entry<'_>],
+    watched: Option<ProcessId>,
+    _slice: Deadline,
+    _interruptible: bool,
+) -> Result<Wake> {
     step();
     let gate_only = has_fault(Fault::GateOnlySleep);
     let entries = if gate_only { &entries[..1] } else { entries };
