@@ -28,6 +28,7 @@ fn main() -> std::process::ExitCode {
         ("tracer_holding_the_child_does_not_spin_us", waiting::held_by_a_tracer),
         ("pidfd_is_pollable", waiting::pidfd_is_pollable),
         ("terminate_graceful_tries_both_signals", waiting::terminate_graceful),
+        ("terminate_graceful_without_permission", waiting::terminate_without_permission),
         ("terminate_graceful_of_a_group", waiting::terminate_group),
         ("terminate_graceful_of_a_group_by_number", waiting::terminate_group_by_number),
         ("k20_signal_never_reaches_a_recycled_pid", forking::k20_recycled_pid_is_not_signalled),

@@ -8,7 +8,7 @@ use ipc_core::Errno;
 use ipc_core::clock::Deadline;
 use ipc_core::process::{Child, ExitStatus, Signal, Spawn, fork_fn};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{WaitOptions, wait};
+use rustix::process::{WaitOptions, kill_process, wait};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::status::if_kept;
@@ -113,6 +113,20 @@ pub(crate) fn terminate_graceful() {
     let mut gone = fork_fn(|| 4).expect("fork");
     assert_eq!(gone.wait(), Ok(ExitStatus::Exited(4)));
     assert_eq!(gone.terminate_graceful(Duration::ZERO), Ok(ExitStatus::Exited(4)));
+}
+
+/// A child that took other credentials is not waited for: it does not end.
+pub(crate) fn terminate_without_permission() {
+    let mut child = fork_fn(|| pause_for_ever()).expect("fork");
+    let denied = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+    // No signal is that large.
+    answer(libc::SYS_pidfd_send_signal, &When::NotEqual(1, u32::MAX), denied);
+    let long = Duration::from_secs(20);
+    assert_eq!(child.terminate_graceful(long), Err(Errno::PERM));
+    assert_eq!(child.terminate_group_graceful(long), Err(Errno::PERM));
+    assert_eq!(child.try_wait(), Ok(None));
+    kill_process(child.id(), Signal::KILL).expect("kill");
+    assert!(!child.wait().expect("wait").success());
 }
 
 fn cpu_time() -> Duration {
