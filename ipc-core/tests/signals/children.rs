@@ -8,7 +8,9 @@ use ipc_core::clock::Deadline;
 use ipc_core::os::sleep_until;
 use ipc_core::process::{Child, ExitStatus, Signal, fork_fn};
 use ipc_testkit::cases::signals::on_signal;
-use ipc_testkit::cases::storm::{Go, HANDLERS, LONG, again_and_again, in_vain, storm, until_done};
+use ipc_testkit::cases::storm::{
+    Go, HANDLERS, LONG, again_and_again, in_vain, in_vain_with, storm, until_done,
+};
 use rustix::io::retry_on_intr;
 use rustix::process::{WaitOptions, getppid, kill_process, waitpid};
 
@@ -97,16 +99,14 @@ pub(crate) fn terminated() {
             let status = storm(what, flags, &go, || terminate(&mut child, LONG));
             assert_eq!(status, Ok(ExitStatus::Exited(5)));
 
-            let mut children = [(); 3].map(|()| patient(&Go::new())).into_iter();
-            in_vain(&format!("{what} in vain"), flags, |grace| {
-                let mut child = children.next().expect("one for each time");
+            let (what, make) = (format!("{what} in vain"), || patient(&Go::new()));
+            in_vain_with(&what, flags, make, |mut child, grace| {
                 assert_eq!(terminate(&mut child, grace), Ok(KILLED));
             });
         }
         // One who goes at once, and leaves another behind.
-        let mut families = [(); 3].map(|()| leaving_one_behind()).into_iter();
-        in_vain("Child::terminate_group_graceful of the rest", flags, |grace| {
-            let (mut child, rest) = families.next().expect("one for each time");
+        let what = "Child::terminate_group_graceful of the rest";
+        in_vain_with(what, flags, leaving_one_behind, |(mut child, rest), grace| {
             assert_eq!(child.terminate_group_graceful(grace), Ok(ExitStatus::Exited(0)));
             let waited = retry_on_intr(|| waitpid(Some(rest), WaitOptions::empty()));
             let (_, status) = waited.expect("wait").expect("its end");
