@@ -76,7 +76,9 @@ pub(crate) fn arguments_of_every_size() {
         let context = Context::new(method);
         // Where an argument no longer fits beside its function.
         let edge = ipc_core::process::zygote::MAX_BYTES - 512;
-        for len in [0, 1, 1000, edge - 20, edge - 10, edge - 5, edge, edge + 600, 10 << 20] {
+        for len in
+            [0, 1, 1000, edge - 20, edge - 10, edge - 5, edge, edge + 500, edge + 600, 10 << 20]
+        {
             doing("calling a function with a long argument");
             let bytes: Vec<u8> = (0..len).map(|at| at as u8).collect();
             let sum = bytes.iter().map(|byte| u64::from(*byte)).sum();
