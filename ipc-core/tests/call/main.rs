@@ -25,6 +25,8 @@ fn main() -> ExitCode {
         ("argument_that_cannot_be_written", starting::argument_that_cannot_be_written),
         ("closures_and_generic_functions", starting::closures_and_generic_functions),
         ("names_are_seen", starting::names_are_seen),
+        ("copies_are_of_this_process_or_of_none", starting::copies),
+        ("context_keeps_its_helper", starting::context_keeps_its_helper),
         ("f05_children_beside_busy_threads", starting::f05_children_beside_busy_threads),
         ("killed_helper_is_replaced", starting::killed_helper_is_replaced),
         ("forked_context_has_its_own_helper", starting::forked_context_has_its_own_helper),

@@ -1,13 +1,14 @@
 //! What is called, with what, and how it comes out.
 
 use core::hint::black_box;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::io::{Read, Write};
 
 use ipc_core::connection::{Sender, simplex};
 use ipc_core::parcel::ParcelError;
 use ipc_core::process::{Context, ExitStatus, ForkFnError, Process, StartError, StartMethod};
 use ipc_testkit::cases::doing;
+use rustix::process::{getpid, getppid};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -84,6 +85,45 @@ pub(crate) fn arguments_of_every_size() {
             let sum = bytes.iter().map(|byte| u64::from(*byte)).sum();
             expect(start(&context, check, (sum, bytes)), ExitStatus::Exited(0));
         }
+    }
+}
+
+/// Whether a child has the statics as they are here, or as a program that has just begun.
+pub(crate) fn copies() {
+    static STATE: AtomicI32 = AtomicI32::new(0);
+    STATE.store(5, Ordering::SeqCst);
+    let sees = |method, state| {
+        let process = Process::new(|()| STATE.load(Ordering::SeqCst), ());
+        expect(process.start_in(&Context::new(method)).expect("start"), ExitStatus::Exited(state));
+    };
+    sees(StartMethod::Auto, 5);
+    sees(StartMethod::Fork, 5);
+    sees(StartMethod::Spawn, 0);
+    sees(StartMethod::ForkServer, 0);
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || ended.recv().is_err());
+    // What other threads are in the middle of is not copied.
+    sees(StartMethod::Auto, 0);
+    drop(end);
+    assert!(thread.join().expect("it ends"));
+}
+
+pub(crate) fn context_keeps_its_helper() {
+    fn parent(mut sender: Sender) {
+        let parent = getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+        sender.send_value(&parent).expect("send");
+    }
+    for method in [StartMethod::Auto, StartMethod::ForkServer] {
+        let context = Context::new(method);
+        let parents = [(); 3].map(|()| {
+            let (mut receiver, sender) = simplex().expect("simplex");
+            let child = Process::new(parent, sender).start_in(&context).expect("start");
+            let parent: i32 = receiver.recv_value().expect("recv");
+            expect(child, ExitStatus::Exited(0));
+            parent
+        });
+        assert_eq!(parents, [parents[0]; 3]);
+        assert_ne!(parents[0], getpid().as_raw_nonzero().get(), "a helper has it");
     }
 }
 

@@ -8,7 +8,7 @@ use ipc_core::Errno;
 use ipc_core::clock::Deadline;
 use ipc_core::process::{Child, ExitStatus, Signal, Spawn, fork_fn};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{WaitOptions, kill_process, wait};
+use rustix::process::{WaitOptions, kill_process, kill_process_group, wait};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::status::if_kept;
@@ -156,6 +156,14 @@ pub(crate) fn terminate_group_by_number() {
     let invalid = libc::SECCOMP_RET_ERRNO | libc::EINVAL as u32;
     answer(libc::SYS_pidfd_send_signal, &When::NotEqual(3, 0), invalid);
     terminate_groups(|status| status);
+
+    doing("signalling the group of a leader that has been reaped");
+    let mut reaped = shell("sleep 1000 & echo ready; exit 3");
+    assert_eq!(reaped.wait(), Ok(ExitStatus::Exited(3)));
+    // Its number might be anybody's by now. Here it is still that of the member.
+    assert_eq!(reaped.signal_group(Signal::KILL), Err(Errno::SRCH));
+    assert_eq!(alive(&reaped), 1);
+    kill_process_group(reaped.id(), Signal::KILL).expect("kill");
     while !no_children() {
         wait(WaitOptions::empty()).expect("a member that ends");
     }
