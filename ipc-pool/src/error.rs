@@ -132,7 +132,8 @@ pub enum TaskError {
     WorkerDied {
         /// Its process id.
         pid: i32,
-        /// How it ended; before Linux 6.15 always [`ExitStatus::Unknown`].
+        /// How it ended; before Linux 6.15 [`ExitStatus::Unknown`] if the helper process that forked it died
+        /// first.
         cause: ExitStatus,
         /// How often the task had been started, this time included.
         attempt: u32,

@@ -5,8 +5,10 @@ use core::time::Duration;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::retry_on_intr;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
+use super::raw::pidfd_send_signal;
+use super::status_link::{StatusReceiver, Word};
 use super::{ExitStatus, pidfd_info};
 use crate::clock::Deadline;
 use crate::os::Until;
@@ -14,10 +16,10 @@ use crate::{Errno, Result};
 
 /// How long a process that has ended may remain without a status before that counts as
 /// [`ExitStatus::Unknown`]. Between the end and the status lies only the reaper's own work, which is
-/// microseconds; the bound is for a reaper that never comes.
+/// microseconds; the bound is for a reaper that never comes, or that is stopped.
 const REAP_BOUND: Duration = Duration::from_secs(1);
 
-/// How often a child that has ended, but is still held by a tracer, is looked at again.
+/// How often a child that has ended, but is still held by a tracer or by its parent, is looked at again.
 const HELD_SLICE: Duration = Duration::from_millis(10);
 
 /// A child process: its pidfd, and its exit status once that is known.
@@ -41,6 +43,13 @@ const HELD_SLICE: Duration = Duration::from_millis(10);
 /// exit status appears there after the parent has reaped (Linux 6.15), and is
 /// [`ExitStatus::Unknown`] if the parent leaves that undone for a second.
 ///
+/// # A child of a zygote
+///
+/// Its parent is the [zygote](super::zygote), as the kernel counts. From Linux 6.15 on the status is in
+/// the pidfd. Before, the zygote sends it, through a second descriptor that the handle keeps until it
+/// knows; it is `Unknown` if the zygote has been killed, dropped or restarted before the child ended, or
+/// is stopped for a second after that.
+///
 /// # Examples
 ///
 /// ```
@@ -63,6 +72,8 @@ const HELD_SLICE: Duration = Duration::from_millis(10);
 pub struct Child {
     pid: Pid,
     pidfd: OwnedFd,
+    /// Where a zygote says the status, on a kernel that does not keep it. `None` when nothing more comes.
+    link: Option<StatusReceiver>,
     /// The status, once known. It is set once and never changes.
     status: Option<ExitStatus>,
     /// Set when the process was first seen ended, and not ours to reap, without a status: the moment
@@ -72,7 +83,13 @@ pub struct Child {
 
 impl Child {
     pub(super) fn new(pid: Pid, pidfd: OwnedFd) -> Self {
-        Self { pid, pidfd, status: None, unknown_from: None }
+        Self { pid, pidfd, link: None, status: None, unknown_from: None }
+    }
+
+    /// A child of a zygote, which will say the status through the link, if there is one.
+    #[cfg(feature = "std")]
+    pub(super) fn of_zygote(pid: Pid, pidfd: OwnedFd, link: Option<StatusReceiver>) -> Self {
+        Self { pid, pidfd, link, status: None, unknown_from: None }
     }
 
     /// Waits until the child has ended, however often signals interrupt.
@@ -192,9 +209,13 @@ impl Child {
                 return Ok(status);
             }
             // The child has ended, and a tracer or another reaper has not let go of it yet. A reap
-            // is an event, the hang-up of the pidfd (Linux 6.9); that a tracer lets go is none, so
-            // the sleep is cut into slices.
-            self.poll(PollFlags::empty(), until.at_most(Deadline::after(HELD_SLICE)))?;
+            // is an event, the hang-up of the pidfd (Linux 6.9), and so is a zygote's word; that a
+            // tracer lets go is none, so the sleep is cut into slices.
+            let slice = until.at_most(Deadline::after(HELD_SLICE));
+            match &self.link {
+                Some(link) => slice.poll(&mut [PollFd::new(link, PollFlags::IN)])?,
+                None => self.poll(PollFlags::empty(), slice)?,
+            };
         }
     }
 
@@ -221,6 +242,9 @@ impl Child {
                 Err(Errno::CHILD) => self.status_from_others()?,
                 Err(errno) => return Err(errno),
             };
+        }
+        if self.status.is_some() {
+            self.link = None;
         }
         Ok(self.status)
     }
@@ -280,7 +304,7 @@ impl Child {
     /// # References
     ///  - [Linux](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html)
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        pidfd_send_signal(&self.pidfd, signal)
+        pidfd_send_signal(self.pidfd.as_fd(), signal.as_raw(), 0)
     }
 
     /// Sends SIGKILL; [`wait`](Self::wait) then reaps the child.
@@ -342,24 +366,35 @@ impl Child {
         Ok(status.as_ref().map(ExitStatus::from_waitid))
     }
 
-    /// The status of a child that is not ours to reap: SIGCHLD is ignored, another thread took it,
-    /// or this process is not the parent.
+    /// The status of a child that is not ours to reap: it is a zygote's, SIGCHLD is ignored, another
+    /// thread took it, or this process is not the parent.
     fn status_from_others(&mut self) -> Result<Option<ExitStatus>> {
         if !self.poll(PollFlags::IN, Deadline::now().into())? {
             return Ok(None);
         }
+        match self.link.as_ref().map(StatusReceiver::look).transpose()? {
+            Some(Word::Status(status)) => return Ok(Some(status)),
+            Some(Word::Silence) => return Ok(self.unknown_at_last()),
+            // The zygote is dead. Whoever adopts the child, perhaps this very process, reaps it.
+            Some(Word::End) => self.link = None,
+            None => {}
+        }
         match pidfd_info::exit_status(self.pidfd.as_fd()) {
-            Ok(None) => {
-                let from = *self.unknown_from.get_or_insert_with(|| Deadline::after(REAP_BOUND));
-                Ok(from.has_passed().then_some(ExitStatus::Unknown))
-            }
+            Ok(None) => Ok(self.unknown_at_last()),
             Ok(status) => Ok(status),
             // A kernel before 6.15 keeps no status after the reap.
             Err(Errno::NOTTY | Errno::INVAL | Errno::SRCH | Errno::NOSYS) => {
-                Ok(Some(ExitStatus::Unknown))
+                let reaped = pidfd_send_signal(self.pidfd.as_fd(), 0, 0) == Err(Errno::SRCH);
+                Ok(if reaped { Some(ExitStatus::Unknown) } else { self.unknown_at_last() })
             }
             Err(errno) => Err(errno),
         }
+    }
+
+    /// Of a child that has ended, and whose reaper has not come yet: `None` within the bound.
+    fn unknown_at_last(&mut self) -> Option<ExitStatus> {
+        let from = *self.unknown_from.get_or_insert_with(|| Deadline::after(REAP_BOUND));
+        from.has_passed().then_some(ExitStatus::Unknown)
     }
 
     /// Waits until the pidfd shows one of `events` or hangs up; `false` at the deadline.

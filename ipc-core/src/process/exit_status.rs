@@ -30,10 +30,11 @@ pub enum ExitStatus {
         /// Whether the kernel wrote a core image.
         core_dumped: bool,
     },
-    /// The process has ended, and somebody else took its status: SIGCHLD is ignored, another
-    /// thread reaped it, or it is a child of a helper (of `StartMethod::Auto`, `ForkServer` or a
-    /// `Zygote`), on a kernel older than 6.15; or the handle was inherited by a process that
-    /// is not the parent, and the parent leaves the zombie lying.
+    /// The process has ended, and nobody can say how. Either the handle was inherited by a process
+    /// that is not the parent, and the parent leaves the zombie lying; or somebody else took the status
+    /// on a kernel older than 6.15, which does not keep it: SIGCHLD is ignored, another thread reaped the
+    /// child, or its helper (of `StartMethod::Auto`, `ForkServer` or a `Zygote`) was gone, or stopped,
+    /// before it could tell.
     Unknown,
 }
 
@@ -70,6 +71,16 @@ impl ExitStatus {
             signal => Self::Signaled { signal, core_dumped: raw & 0x80 != 0 },
         }
     }
+
+    /// What [`from_wait_status`](Self::from_wait_status) reads.
+    pub(super) const fn to_wait_status(self) -> Option<i32> {
+        match self {
+            Self::Exited(code) => Some((code & 0xff) << 8),
+            Self::Signaled { signal, core_dumped: false } => Some(signal),
+            Self::Signaled { signal, core_dumped: true } => Some(signal | 0x80),
+            Self::Unknown => None,
+        }
+    }
 }
 
 impl fmt::Display for ExitStatus {
@@ -96,14 +107,17 @@ mod tests {
     fn wait_status_is_read_as_the_kernel_writes_it() {
         for code in 0..=255 {
             assert_eq!(ExitStatus::from_wait_status(code << 8), ExitStatus::Exited(code));
+            assert_eq!(ExitStatus::Exited(code).to_wait_status(), Some(code << 8));
         }
         for signal in 1..=64 {
             for core_dumped in [false, true] {
                 let raw = signal | if core_dumped { 0x80 } else { 0 };
                 let expected = ExitStatus::Signaled { signal, core_dumped };
                 assert_eq!(ExitStatus::from_wait_status(raw), expected);
+                assert_eq!(expected.to_wait_status(), Some(raw));
             }
         }
+        assert_eq!(ExitStatus::Unknown.to_wait_status(), None);
     }
 
     #[test]

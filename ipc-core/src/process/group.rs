@@ -1,16 +1,11 @@
 //! A child with all that it has started: the process group that it leads.
-//!
-//! # Safety
-//!
-//! The one unsafe act is a system call that reads no memory.
-#![expect(unsafe_code, reason = "pidfd_send_signal with flags has no safe wrapper")]
 
 use core::time::Duration;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 
 use rustix::process::kill_process_group;
 
-use super::raw::syscall;
+use super::raw::pidfd_send_signal;
 use super::{Child, ExitStatus, Signal};
 use crate::clock::Deadline;
 use crate::os::sleep_until;
@@ -54,7 +49,7 @@ impl Child {
         match self.signal_group_by_pidfd(signal.as_raw()) {
             Err(Errno::INVAL | Errno::NOSYS) => {
                 // Whoever has not been reaped takes no signal at all without an error.
-                self.signal_by_pidfd(0, 0)?;
+                pidfd_send_signal(self.as_fd(), 0, 0)?;
                 kill_process_group(self.id(), signal)
             }
             result => result,
@@ -107,13 +102,6 @@ impl Child {
     }
 
     fn signal_group_by_pidfd(&self, signal: i32) -> Result<()> {
-        self.signal_by_pidfd(signal, PIDFD_SIGNAL_PROCESS_GROUP)
-    }
-
-    fn signal_by_pidfd(&self, signal: i32, flags: usize) -> Result<()> {
-        let pidfd = self.as_fd().as_raw_fd() as usize;
-        let arguments = [pidfd, signal as usize, 0, flags];
-        // SAFETY: without a `siginfo` the call reads no memory.
-        unsafe { syscall(libc::SYS_pidfd_send_signal, arguments) }.map(drop)
+        pidfd_send_signal(self.as_fd(), signal, PIDFD_SIGNAL_PROCESS_GROUP)
     }
 }

@@ -24,12 +24,13 @@ mod fork_fn;
 #[cfg(feature = "std")]
 mod group;
 mod pidfd_info;
-#[cfg(feature = "std")]
 mod raw;
 #[cfg(feature = "std")]
 mod signal_set;
 #[cfg(feature = "std")]
 mod spawn;
+#[cfg_attr(not(feature = "std"), expect(dead_code, reason = "only a zygote sends"))]
+mod status_link;
 #[cfg(feature = "std")]
 mod threads;
 #[cfg(feature = "std")]

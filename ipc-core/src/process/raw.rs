@@ -6,10 +6,12 @@
 //!
 //! # Safety
 //!
-//! The function passes its caller's promise on.
+//! [`syscall`] passes its caller's promise on.
 #![expect(unsafe_code, reason = "a system call of any number")]
 
 use core::ffi::c_long;
+
+use rustix::fd::{AsRawFd, BorrowedFd};
 
 use super::fork::last_errno;
 use crate::Result;
@@ -24,4 +26,12 @@ pub(super) unsafe fn syscall(number: c_long, arguments: [usize; 4]) -> Result<us
     // SAFETY: the caller's promise.
     let answer = unsafe { libc::syscall(number, a, b, c, d) };
     usize::try_from(answer).map_err(|_| last_errno())
+}
+
+/// `pidfd_send_signal(pidfd, signal, NULL, flags)`, also with signal 0, which is only a question: `ESRCH`
+/// says that the process has been reaped.
+pub(super) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32, flags: usize) -> Result<()> {
+    let arguments = [pidfd.as_raw_fd() as usize, signal as usize, 0, flags];
+    // SAFETY: without a `siginfo` the call reads no memory.
+    unsafe { syscall(libc::SYS_pidfd_send_signal, arguments) }.map(drop)
 }

@@ -6,7 +6,7 @@ use ipc_core::connection::{RecvError, Sender, simplex};
 use ipc_core::process::{Context, ExitStatus, Process, StartMethod, fork_fn};
 use ipc_testkit::cases::{doing, no_children, open_fds};
 
-use crate::{METHODS, expect, kernel_keeps_status};
+use crate::{METHODS, expect};
 
 /// Says that it is there, and stays.
 fn stay(mut sender: Sender) {
@@ -109,8 +109,7 @@ pub(crate) fn nested() {
             _ => 1,
         }
     }
-    let code = if kernel_keeps_status() { 43 } else { 1 };
     // In a process of its own, since a static context and its helper stay to the end.
-    expect(fork_fn(|| next(0)).expect("fork"), ExitStatus::Exited(code));
+    expect(fork_fn(|| next(0)).expect("fork"), ExitStatus::Exited(43));
     reap_orphans();
 }

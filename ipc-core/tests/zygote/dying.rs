@@ -6,24 +6,22 @@ use std::os::fd::AsFd;
 
 use ipc_core::process::{ExitStatus, Pid, Signal, Start, Zygote, ZygoteError};
 use ipc_testkit::cases::signals::on_signal;
-use ipc_testkit::cases::{doing, shared, skip};
+use ipc_testkit::cases::{doing, shared};
 use rustix::process::{
     PidfdFlags, WaitOptions, kill_process, kill_process_group, pidfd_open, waitpid,
 };
 
 use crate::roles::first_byte;
-use crate::seeing::kernel_keeps_status;
 use crate::spawning::count_me;
 use crate::starting::wait_for_byte;
-use crate::tools::{LONG, SOON, all_gone_within, code_of, pause_for_ever, raw_fork, status};
+use crate::tools::{
+    LONG, SOON, all_gone_within, code_of, has_stopped, pause_for_ever, raw_fork, status,
+};
 
 const TERMINATED: ExitStatus = ExitStatus::Signaled { signal: 15, core_dumped: false };
 
 /// A signal that arrives before the child has its own dispositions is not lost.
 pub(crate) fn early_signals() {
-    if !kernel_keeps_status() {
-        skip("PIDFD_GET_INFO keeps a status from Linux 6.15 on");
-    }
     for start in [Zygote::start_by_fork, Zygote::start_by_exec] {
         let zygote = start().expect("start");
         for _ in 0..100 {
@@ -216,7 +214,7 @@ pub(crate) fn p19_stopped() {
     let worker = Pid::from_raw(shared().words[2].load(SeqCst)).expect("a pid");
     let pidfd = pidfd_open(worker, PidfdFlags::empty()).expect("pidfd");
     kill_process(worker, Signal::STOP).expect("stop");
-    while !is_stopped(worker) {
+    while !has_stopped(worker) {
         std::thread::yield_now();
     }
     kill_process(application, Signal::KILL).expect("kill");
@@ -224,15 +222,6 @@ pub(crate) fn p19_stopped() {
     assert!(!ended, "a stopped process cannot end itself");
     kill_process(worker, Signal::CONT).expect("continue");
     assert!(all_gone_within(SOON), "something outlived the application");
-}
-
-/// Whether every thread of the process has stopped.
-fn is_stopped(pid: Pid) -> bool {
-    let threads = std::fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()));
-    threads.expect("it lives").all(|thread| {
-        let stat = std::fs::read_to_string(thread.expect("/proc").path().join("stat"));
-        stat.expect("it lives").contains(") T ")
-    })
 }
 
 /// A fork of the application holds a copy of its socket: the zygote sees the death itself.

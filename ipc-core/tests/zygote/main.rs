@@ -10,9 +10,12 @@ mod roles;
 mod seeing;
 mod spawning;
 mod starting;
+mod statuses;
 mod tools;
 
 use ipc_testkit::cases;
+
+use self::statuses::before_6_15;
 
 fn main() -> std::process::ExitCode {
     if let Some(code) = roles::play() {
@@ -55,6 +58,34 @@ fn main() -> std::process::ExitCode {
         ("p19_application_and_zygote_killed", dying::p19_both),
         ("p19_application_killed_beside_a_copy_of_the_socket", dying::p19_copy),
         ("p19_application_killed_beside_a_stopped_worker", dying::p19_stopped),
+        ("statuses_before_6_15_are_exact", statuses::exact),
+        ("core_flag_before_6_15", || before_6_15(statuses::core_flag)),
+        ("every_way_to_wait", statuses::every_way_to_wait),
+        ("every_way_to_wait_before_6_15", || before_6_15(statuses::every_way_to_wait)),
+        ("waiting_in_a_storm_of_signals_before_6_15", || before_6_15(statuses::interrupted)),
+        ("copied_handle_before_6_15", || before_6_15(statuses::copied_handle)),
+        ("zygote_killed_after_its_child_before_6_15", || {
+            before_6_15(statuses::zygote_killed_after)
+        }),
+        ("zygote_killed_before_its_child_before_6_15", || {
+            before_6_15(statuses::zygote_killed_before);
+        }),
+        ("zygote_replaced_before_6_15", || before_6_15(statuses::zygote_replaced)),
+        ("zygote_stopped_before_6_15", || before_6_15(statuses::zygote_stopped)),
+        ("reaped_beside_a_slow_request_before_6_15", || {
+            before_6_15(statuses::reaped_beside_a_slow_request);
+        }),
+        ("many_at_once_before_6_15", || before_6_15(statuses::many_at_once)),
+        ("dropped_handles_before_6_15", || before_6_15(statuses::dropped_handles)),
+        ("zygote_short_of_descriptors_before_6_15", || {
+            before_6_15(statuses::zygote_short_of_descriptors);
+        }),
+        ("ten_thousand_cycles_before_6_15", || before_6_15(statuses::cycles)),
+        ("thousand_children_before_6_15", || before_6_15(spawning::thousand_by_fork)),
+        ("what_children_see_before_6_15", || before_6_15(seeing::by_fork)),
+        ("early_signals_before_6_15", || before_6_15(dying::early_signals)),
+        ("k18_before_6_15", || before_6_15(dying::k18_at_any_moment)),
+        ("k17_before_6_15", || before_6_15(dying::k17_at_any_moment)),
         ("stray_markers_do_nothing", diverting::stray_markers),
         ("stranger_cannot_make_a_zygote", diverting::stranger),
         ("program_that_may_not_ask_ends", diverting::sandboxed),

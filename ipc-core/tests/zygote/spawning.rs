@@ -114,11 +114,8 @@ fn patterned(start: Start) -> i32 {
     if right { (start.bytes.len() / 1024) as i32 } else { 255 }
 }
 
-/// S06: the zygote ignores SIGCHLD, and statuses are exact all the same.
+/// S06: the zygote ignores SIGCHLD where the kernel keeps statuses, and they are exact all the same.
 pub(crate) fn s06_statuses() {
-    if !crate::seeing::kernel_keeps_status() {
-        skip("PIDFD_GET_INFO keeps a status from Linux 6.15 on");
-    }
     let zygote = Zygote::start_by_exec().expect("start");
     assert_eq!(code_of(&zygote, |_| 0, &[]), 0);
     assert_eq!(code_of(&zygote, |_| 255, &[]), 255);

@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "descriptors by number, and fork")]
 
 use core::time::Duration;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use ipc_core::clock::Deadline;
@@ -46,11 +46,11 @@ pub(crate) fn sleeping_thread() {
 }
 
 /// Waits until something can be read.
-pub(crate) fn readable(fd: &OwnedFd) -> bool {
+pub(crate) fn readable(fd: &impl AsFd) -> bool {
     readable_within(fd, LONG)
 }
 
-pub(crate) fn readable_within(fd: &OwnedFd, limit: Duration) -> bool {
+pub(crate) fn readable_within(fd: &impl AsFd, limit: Duration) -> bool {
     let limit = limit.try_into().expect("a small span");
     poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&limit)).expect("poll") > 0
 }
@@ -81,6 +81,23 @@ pub(crate) fn raw_fork(f: impl FnOnce() -> i32) -> Pid {
             unsafe { libc::_exit(code) }
         }
     }
+}
+
+/// Waits for the end of a child of this process: its wait status.
+pub(crate) fn raw_wait(pid: Pid) -> i32 {
+    let (_, status) = rustix::process::waitpid(Some(pid), WaitOptions::empty())
+        .expect("waitpid")
+        .expect("it has ended");
+    status.as_raw()
+}
+
+/// Whether every thread of the process has stopped.
+pub(crate) fn has_stopped(pid: Pid) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()));
+    threads.expect("it lives").all(|thread| {
+        let stat = std::fs::read_to_string(thread.expect("/proc").path().join("stat"));
+        stat.expect("it lives").contains(") T ")
+    })
 }
 
 /// A descriptor known by its number, which must be open.

@@ -10,12 +10,12 @@ use crate::process::{Child, Start, Zygote, ZygoteError};
 
 /// How a [`Process`](super::Process) comes into being.
 ///
-/// | method | the child is | from a process with threads | needs a diversion | exit status before Linux 6.15 |
+/// | method | the child is | from a process with threads | needs a diversion | exit status |
 /// |---|---|---|---|---|
 /// | [`Fork`](Self::Fork) | a copy of this process as it is now | refused | no | exact |
 /// | [`Spawn`](Self::Spawn) | this program, executed again for each child | yes | yes | exact |
-/// | [`ForkServer`](Self::ForkServer) | a fork of a helper that is this program, executed again once | yes | yes | `Unknown` |
-/// | [`Auto`](Self::Auto) | a fork of a helper, which is a fork of this process if it has one thread, and else executed | yes | with threads | `Unknown` |
+/// | [`ForkServer`](Self::ForkServer) | a fork of a helper that is this program, executed again once | yes | yes | exact; before Linux 6.15 as long as the helper lives |
+/// | [`Auto`](Self::Auto) | a fork of a helper, which is a fork of this process if it has one thread, and else executed | yes | with threads | the same |
 ///
 /// A program that is executed again must be diverted before its `main`. The feature `pre-main` (default) does that; without it
 /// [`init`](crate::process::init) stands first in `main`. A program that does neither gets
@@ -101,7 +101,8 @@ impl core::error::Error for UnknownStartMethod {}
 /// has died, and ends with the context. A fork's copy of a context makes a helper of its own.
 ///
 /// Children outlive the helper. One that does is adopted by the system, and its exit status is known
-/// once *that* has reaped it: keep a context until the children have ended whose status matters.
+/// once *that* has reaped it, and never before Linux 6.15: keep a context until the children have ended
+/// whose status matters.
 ///
 /// # Examples
 ///

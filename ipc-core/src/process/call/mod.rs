@@ -37,10 +37,10 @@ pub use report::Report;
 /// there. It outlives this process unless it is a
 /// [`daemon`](Self::daemon).
 ///
-/// **Before Linux 6.15** a child of a helper, which is one of [`StartMethod::Auto`] or
-/// [`ForkServer`](StartMethod::ForkServer), has the status [`Unknown`](super::ExitStatus::Unknown), however it ended: do not
-/// take `success()` for an answer there, but let it send one. Children of [`Fork`](StartMethod::Fork) and
-/// [`Spawn`](StartMethod::Spawn) are this process's own, and exact.
+/// Its exit status is exact. **Before Linux 6.15** a child of a helper, which is one of [`StartMethod::Auto`] or
+/// [`ForkServer`](StartMethod::ForkServer), has the status [`Unknown`](super::ExitStatus::Unknown) if the helper was
+/// killed, or its context dropped, before the child ended: do not take `success()` for an answer there, but let it
+/// send one. Children of [`Fork`](StartMethod::Fork) and [`Spawn`](StartMethod::Spawn) are this process's own.
 ///
 /// # What the child sees
 ///
@@ -156,7 +156,7 @@ where
     /// for method in [StartMethod::Fork, StartMethod::Spawn, StartMethod::ForkServer] {
     ///     let context = Context::new(method);
     ///     let mut child = Process::new(|n: i32| 2 * n, 21).start_in(&context)?;
-    ///     assert!(matches!(child.wait()?, ExitStatus::Exited(42) | ExitStatus::Unknown));
+    ///     assert_eq!(child.wait()?, ExitStatus::Exited(42));
     /// }
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```

@@ -88,7 +88,7 @@ impl Connection {
         };
         match (Pid::from_raw(pid), fds.next()) {
             (Some(pid), Some(pidfd)) => {
-                let child = Child::new(pid, pidfd);
+                let child = Child::of_zygote(pid, pidfd, fds.next().map(Into::into));
                 self.answer(&Request::Go)?;
                 Ok(Some(child))
             }

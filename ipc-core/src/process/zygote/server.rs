@@ -1,7 +1,9 @@
 //! The zygote itself: one thread that waits for a request, forks, and waits again.
 //!
 //! Nothing of the application runs in it. It owns nothing that anybody would miss: its children are
-//! reaped by the kernel and held by the application, so it may be killed at any moment.
+//! held by the application, and reaped by the kernel, so it may be killed at any moment. Where the kernel
+//! keeps no exit status it reaps them itself ([`Reaper`]), and the statuses of those that outlive it are
+//! what is lost.
 //!
 //! # Safety
 //!
@@ -12,7 +14,7 @@
 
 use alloc::vec;
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, retry_on_intr};
@@ -20,16 +22,18 @@ use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socke
 use rustix::thread::set_name;
 
 use super::message::{MAX_REQUEST, Reply, Request, sequence};
+use super::probe::kernel_keeps_status;
+use super::reaper::Reaper;
 use super::signals::{self, ChildSignal};
-use super::worker::{Newborn, Start};
+use super::worker::{Newborn, Start, Voice};
 use super::{descriptors, worker};
 use crate::Result;
 use crate::fdpass::{Fds, RecvError, SendError, recv_with_fds, send_with_fds};
 use crate::function::Function;
-use crate::process::SignalSet;
 use crate::process::fork::last_errno;
 use crate::process::signal_set::set_mask;
 use crate::process::threads::is_single_threaded;
+use crate::process::{Pid, SignalSet};
 
 /// What the zygote is called in lists of processes.
 const NAME: &core::ffi::CStr = c"ipc-zygote";
@@ -63,6 +67,8 @@ pub(super) struct Server {
     pub(super) application: OwnedFd,
     /// What SIGCHLD shall do in children.
     pub(super) child_signal: ChildSignal,
+    /// Who reaps the children, unless the kernel does.
+    pub(super) reaper: Option<Reaper>,
     /// What the process was called.
     pub(super) name: Option<CString>,
 }
@@ -88,7 +94,15 @@ fn serve(link: OwnedFd) -> i32 {
     let name = rustix::thread::name().ok();
     // A name is for the reader of a list; without it nothing else changes.
     let _ = set_name(NAME);
-    let server = Server { link, application, child_signal: signals::ignore_children(), name };
+    let child_signal = ChildSignal::of_this_process();
+    let reaper = if kernel_keeps_status() {
+        signals::ignore_children();
+        None
+    } else {
+        let Ok(reaper) = Reaper::new() else { return FAILED };
+        Some(reaper)
+    };
+    let mut server = Server { link, application, child_signal, reaper, name };
     if server.reply(Reply::Ready, 0).is_err() {
         return DONE;
     }
@@ -120,8 +134,8 @@ enum Next {
 }
 
 impl Server {
-    fn serve_one(&self, packet: &mut [u8]) -> Next {
-        if self.application_ended_before(&self.link) {
+    fn serve_one(&mut self, packet: &mut [u8]) -> Next {
+        if ended_before(&self.application, &mut self.reaper, &self.link) {
             return Next::End;
         }
         packet[..Reply::LEN].fill(0);
@@ -141,7 +155,7 @@ impl Server {
     }
 
     /// Does what the packet says; the error is the reply.
-    fn answer(&self, packet: &[u8], fds: Fds) -> Result<Next, Reply> {
+    fn answer(&mut self, packet: &[u8], fds: Fds) -> Result<Next, Reply> {
         let request = Request::decode(packet);
         let itself = matches!(request, Some((_, Request::Become { .. })));
         let (sequence, entry, bytes) = match request {
@@ -156,46 +170,50 @@ impl Server {
         // SAFETY: the application encoded a function of this type.
         let entry = unsafe { Function::<Entry>::from_bytes(entry) };
         let entry = entry.and_then(|entry| entry.resolve()).map_err(Reply::Function)?;
-        let speaking = if itself { None } else { Some(self.fork().map_err(Reply::Fork)?) };
-        if matches!(speaking, Some(None)) {
+        let voice = if itself { None } else { Some(self.fork().map_err(Reply::Fork)?) };
+        if matches!(voice, Some(None)) {
             return Ok(Next::Request);
         }
-        let (bytes, speaking) = (bytes.to_vec(), speaking.flatten());
-        Ok(Next::Child(Newborn { sequence, entry, bytes, fds, speaking }))
+        let (bytes, voice) = (bytes.to_vec(), voice.flatten());
+        Ok(Next::Child(Newborn { sequence, entry, bytes, fds, voice }))
     }
 
     /// Forks a child. The parent waits until the child has spoken with the application; from then on
     /// the socket is the zygote's again. An error means that the child did not say a word. In the
-    /// child it returns the end of the socket that the zygote listens to.
-    fn fork(&self) -> Result<Option<OwnedFd>> {
+    /// child it returns what that speaks with.
+    fn fork(&mut self) -> Result<Option<Voice>> {
         // Not a pipe: a child whose zygote was killed must not meet SIGPIPE.
         let (spoken, speaking) =
             socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        let (to_application, status) =
+            if self.reaper.is_some() { Reaper::link() } else { (None, None) };
         // SAFETY: this process has one thread.
-        match unsafe { libc::fork() } {
-            -1 => Err(last_errno()),
-            0 => {
-                drop(spoken);
-                Ok(Some(speaking))
+        let raw = unsafe { libc::fork() };
+        if raw < 0 {
+            return Err(last_errno());
+        }
+        let Some(pid) = Pid::from_raw(raw) else {
+            drop((spoken, to_application));
+            return Ok(Some(Voice { speaking, status }));
+        };
+        drop((speaking, status));
+        if let Some(reaper) = &mut self.reaper {
+            reaper.add(pid, to_application);
+        }
+        // One byte when the child has sent its pidfd, the end when it reads no more.
+        match self.hear(&spoken) {
+            Some(0) => Err(Errno::SRCH),
+            Some(_) => {
+                self.hear(&spoken);
+                Ok(None)
             }
-            _ => {
-                drop(speaking);
-                // One byte when the child has sent its pidfd, the end when it reads no more.
-                match self.hear(&spoken) {
-                    Some(0) => Err(Errno::SRCH),
-                    Some(_) => {
-                        self.hear(&spoken);
-                        Ok(None)
-                    }
-                    None => Ok(None),
-                }
-            }
+            None => Ok(None),
         }
     }
 
     /// How many bytes came; `None` if the application ended, which the next look finds too.
-    fn hear(&self, spoken: &OwnedFd) -> Option<usize> {
-        if self.application_ended_before(spoken) {
+    fn hear(&mut self, spoken: &OwnedFd) -> Option<usize> {
+        if ended_before(&self.application, &mut self.reaper, spoken) {
             return None;
         }
         // A reset is an end, too.
@@ -203,18 +221,30 @@ impl Server {
         Some(heard.map_or(0, |(len, _)| len))
     }
 
-    /// Waits until `fd` has something to say. `true` if the application ended: its death counts
-    /// first, so that nothing is begun for the dead.
-    fn application_ended_before(&self, fd: &OwnedFd) -> bool {
-        let mut fds =
-            [PollFd::new(&self.application, PollFlags::IN), PollFd::new(fd, PollFlags::IN)];
-        // Out of memory is the only error; the next read would then simply block.
-        let waited = retry_on_intr(|| poll(&mut fds, None));
-        waited.is_ok() && !fds[0].revents().is_empty()
-    }
-
     fn reply(&self, reply: Reply, sequence: u64) -> Result<usize, SendError> {
         send_with_fds(&self.link, &reply.encode(sequence), &[])
+    }
+}
+
+/// Waits until `fd` has something to say, and reaps meanwhile. `true` if the application ended: its death
+/// counts first, so that nothing is begun for the dead.
+fn ended_before(application: &OwnedFd, reaper: &mut Option<Reaper>, fd: &OwnedFd) -> bool {
+    loop {
+        // Without a reaper there is no third, and any descriptor stands in its place.
+        let children = reaper.as_ref().map_or(application.as_fd(), AsFd::as_fd);
+        let mut fds = [application.as_fd(), fd.as_fd(), children]
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        let asked = if reaper.is_some() { 3 } else { 2 };
+        // Out of memory is the only error; the next read would then simply block.
+        let waited = retry_on_intr(|| poll(&mut fds[..asked], None));
+        let [ended, said, child_ended] = fds.map(|fd| waited.is_ok() && !fd.revents().is_empty());
+        match reaper {
+            Some(reaper) if child_ended => reaper.reap(),
+            _ => return ended,
+        }
+        if ended || said {
+            return ended;
+        }
     }
 }
 

@@ -6,11 +6,16 @@
 //!
 //! # Safety
 //!
-//! Thin calls of libc with arguments that live as long as the call. No handler is ever installed.
-#![expect(unsafe_code, reason = "dispositions have no safe wrapper")]
+//! Thin calls with arguments that live as long as the call. No handler is ever installed.
+#![expect(unsafe_code, reason = "dispositions and signalfd have no safe wrapper")]
 
 use core::mem;
 use core::ptr;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+use crate::Result;
+use crate::process::raw::syscall;
+use crate::process::{Signal, SignalSet};
 
 /// Signals that name a fault of the running code. Their handlers stay: they print a last message.
 const FAULTS: [i32; 7] = [
@@ -34,21 +39,41 @@ pub(super) fn drop_handlers() {
     }
 }
 
-/// What SIGCHLD did before [`ignore_children`].
+/// What SIGCHLD did in the application.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ChildSignal(libc::sighandler_t);
 
-/// Lets the kernel reap children as they end.
-pub(super) fn ignore_children() -> ChildSignal {
-    let old = disposition(libc::SIGCHLD).unwrap_or(libc::SIG_DFL);
-    set_disposition(libc::SIGCHLD, libc::SIG_IGN);
-    ChildSignal(old)
-}
-
 impl ChildSignal {
+    /// To be asked before anything is changed.
+    pub(super) fn of_this_process() -> Self {
+        Self(disposition(libc::SIGCHLD).unwrap_or(libc::SIG_DFL))
+    }
+
     pub(super) fn restore(self) {
         set_disposition(libc::SIGCHLD, self.0);
     }
+}
+
+/// Lets the kernel reap children as they end.
+pub(super) fn ignore_children() {
+    set_disposition(libc::SIGCHLD, libc::SIG_IGN);
+}
+
+/// Leaves children that have ended to this process.
+pub(super) fn keep_children() {
+    set_disposition(libc::SIGCHLD, libc::SIG_DFL);
+}
+
+/// A descriptor that is readable while SIGCHLD, which is blocked, is pending.
+pub(super) fn ends_of_children() -> Result<OwnedFd> {
+    let set = SignalSet::from(Signal::CHILD);
+    let (place, size) = ((&raw const set).expose_provenance(), size_of_val(&set));
+    // A new one, and not a change of another.
+    let arguments = [usize::MAX, place, size, (libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) as usize];
+    // SAFETY: the kernel reads the set, which lives until the call returns.
+    let number = unsafe { syscall(libc::SYS_signalfd4, arguments) }?;
+    // SAFETY: the kernel made it for this call. Descriptors are small numbers.
+    Ok(unsafe { OwnedFd::from_raw_fd(number as RawFd) })
 }
 
 /// `None` for the signals that libc keeps to itself.

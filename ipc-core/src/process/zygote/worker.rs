@@ -1,6 +1,7 @@
 //! A child of the zygote: what it is given, and its first steps.
 
 use alloc::vec::Vec;
+use core::iter;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
@@ -18,6 +19,7 @@ use crate::Result;
 use crate::fdpass::{Fds, recv_with_fds, send_with_fds};
 use crate::process::fork::exit_now;
 use crate::process::signal_set::set_mask;
+use crate::process::status_link::StatusReceiver;
 use crate::process::{SignalSet, fork_fn};
 
 /// What the entry of a zygote's child is given.
@@ -109,8 +111,16 @@ pub(super) struct Newborn {
     pub(super) entry: Entry,
     pub(super) bytes: Vec<u8>,
     pub(super) fds: Fds,
-    /// A zygote waits for a byte from here, and for the end.
-    pub(super) speaking: Option<OwnedFd>,
+    /// Of one that was forked.
+    pub(super) voice: Option<Voice>,
+}
+
+/// What a child that was forked begins with.
+pub(super) struct Voice {
+    /// The zygote waits for a byte from here, and for the end.
+    pub(super) speaking: OwnedFd,
+    /// For the application: where the zygote will say the exit status.
+    pub(super) status: Option<StatusReceiver>,
 }
 
 /// How a child ends that was not told to go.
@@ -120,12 +130,14 @@ const NOT_WANTED: i32 = 127;
 /// entry runs if and only if the application has the child's pidfd, whoever dies meanwhile.
 ///
 /// The zygote waits until `speaking` is closed, so the socket is the child's alone until then.
-pub(super) fn begin(server: Server, newborn: Newborn) -> ! {
-    let Newborn { sequence, entry, bytes, fds, speaking } = newborn;
-    if introduce(&server, sequence, speaking.as_ref()).is_none() || !awaits_go(&server, sequence) {
+pub(super) fn begin(mut server: Server, newborn: Newborn) -> ! {
+    let Newborn { sequence, entry, bytes, fds, mut voice } = newborn;
+    // The links of its siblings, and its own: an end of these must mean that the zygote has gone.
+    drop(server.reaper.take());
+    if introduce(&server, sequence, voice.as_mut()).is_none() || !awaits_go(&server, sequence) {
         exit_now(NOT_WANTED);
     }
-    drop(speaking);
+    drop(voice);
     settle(&server);
     let Server { application: pidfd, link, .. } = server;
     drop(link);
@@ -133,12 +145,16 @@ pub(super) fn begin(server: Server, newborn: Newborn) -> ! {
     fork_fn::run(|| entry(start))
 }
 
-/// Sends the child's own pidfd, which cannot be anybody else's, and tells the zygote.
-fn introduce(server: &Server, sequence: u64, speaking: Option<&OwnedFd>) -> Option<()> {
+/// Sends the child's own pidfd, which cannot be anybody else's, and where to learn its status; and tells
+/// the zygote.
+fn introduce(server: &Server, sequence: u64, voice: Option<&mut Voice>) -> Option<()> {
     let pid = getpid();
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
     let reply = Reply::Started(pid.as_raw_nonzero().get()).encode(sequence);
-    send_with_fds(&server.link, &reply, &[pidfd.as_fd()]).ok()?;
+    let (speaking, status) = voice.map(|voice| (&voice.speaking, voice.status.take())).unzip();
+    let status = status.flatten();
+    let fds: Vec<_> = iter::once(pidfd.as_fd()).chain(status.as_ref().map(AsFd::as_fd)).collect();
+    send_with_fds(&server.link, &reply, &fds).ok()?;
     if let Some(speaking) = speaking {
         // A zygote that was killed meanwhile changes nothing for the child.
         let _ = send(speaking, b"s", SendFlags::NOSIGNAL);
