@@ -4,9 +4,10 @@ use core::sync::atomic::Ordering::SeqCst;
 use core::time::Duration;
 use std::os::fd::AsFd;
 
+use ipc_core::clock::Deadline;
 use ipc_core::process::{ExitStatus, Pid, Signal, Start, Zygote, ZygoteError};
 use ipc_testkit::cases::signals::on_signal;
-use ipc_testkit::cases::{doing, shared};
+use ipc_testkit::cases::{doing, no_children, shared};
 use rustix::process::{
     PidfdFlags, WaitOptions, kill_process, kill_process_group, pidfd_open, waitpid,
 };
@@ -15,7 +16,7 @@ use crate::roles::first_byte;
 use crate::spawning::count_me;
 use crate::starting::wait_for_byte;
 use crate::tools::{
-    LONG, SOON, all_gone_within, code_of, has_stopped, pause_for_ever, raw_fork, status,
+    LONG, SOON, all_gone_within, code_of, has_stopped, pause_for_ever, raw_fork, readable, status,
 };
 
 const TERMINATED: ExitStatus = ExitStatus::Signaled { signal: 15, core_dumped: false };
@@ -105,6 +106,53 @@ pub(crate) fn k18_at_any_moment() {
     }
     assert_eq!(died, 300);
     println!("{ran} children; in {survived} of {died} rounds there was one before the kill");
+}
+
+/// The orphans of a dead zygote are this process's: those of which `spawn` returned a handle are reaped
+/// by that, and the one that was not told to go by the error.
+pub(crate) fn orphans_are_reaped() {
+    let mut died = [0; 2];
+    for round in 0..300 {
+        doing(&format!("round {round}"));
+        let zygote = Zygote::start_by_fork().expect("start");
+        let pid = zygote.id().expect("it runs");
+        let killer = raw_fork(|| {
+            let began = std::time::Instant::now();
+            while began.elapsed() < Duration::from_micros(round * 3) {
+                core::hint::spin_loop();
+            }
+            let _ = kill_process(pid, Signal::KILL);
+            0
+        });
+        let mut children = Vec::new();
+        while let Ok(child) = zygote.spawn(count_me, &[], &[]) {
+            children.push(child);
+        }
+        died[usize::from(children.is_empty())] += 1;
+        waitpid(Some(killer), WaitOptions::empty()).expect("wait");
+        children.into_iter().for_each(|child| drop(status(child)));
+        assert!(no_children(), "an orphan is left");
+    }
+    println!("killed after and before the first child: {died:?}");
+}
+
+/// A child that was asked for and is not wanted any more, at every moment of its beginning.
+pub(crate) fn unwanted_children_are_reaped() {
+    for round in 0..300_u64 {
+        let zygote = Zygote::start_by_fork().expect("start");
+        let mut spawning = zygote.begin_spawn(count_me, &[], &[]).expect("request");
+        match round % 3 {
+            0 => {}
+            1 => assert!(readable(&spawning), "the child has said its first word"),
+            _ => {
+                let until = Deadline::after(Duration::from_micros(round));
+                let _wanted = spawning.wait_until(until).expect("spawn").map(status);
+            }
+        }
+        drop(spawning);
+        drop(zygote);
+        assert!(no_children(), "an orphan is left in round {round}");
+    }
 }
 
 /// K17: whenever the application is killed, nothing of it is left a second later.

@@ -52,6 +52,12 @@ fn main() -> std::process::ExitCode {
         ("interrupt_of_the_group_spares_the_zygote", dying::interrupted_group),
         ("k18_zygote_killed", dying::k18_zygote_killed),
         ("k18_zygote_killed_at_any_moment", dying::k18_at_any_moment),
+        ("orphans_of_a_killed_zygote_are_reaped", dying::orphans_are_reaped),
+        ("unwanted_children_are_reaped", dying::unwanted_children_are_reaped),
+        ("orphans_are_reaped_before_6_15", || before_6_15(dying::orphans_are_reaped)),
+        ("unwanted_children_are_reaped_before_6_15", || {
+            before_6_15(dying::unwanted_children_are_reaped);
+        }),
         ("k17_application_killed_at_any_moment", dying::k17_at_any_moment),
         ("p19_application_killed_by_fork", dying::p19_by_fork),
         ("p19_application_killed_by_exec", dying::p19_by_exec),

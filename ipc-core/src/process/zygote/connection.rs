@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{Shutdown, shutdown};
+use rustix::process::{child_subreaper, getpid};
 
 use super::ZygoteError;
 use super::message::{Reply, Request};
@@ -17,7 +18,7 @@ use crate::{Errno, Result};
 /// How long a new zygote may take to its first word. It executes a program, which may be large.
 const START: Duration = Duration::from_secs(5);
 
-/// How long a zygote that was told to end may take.
+/// How long a zygote that was told to end, or an orphan that was not told to go, may take.
 const ENDING: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -28,13 +29,16 @@ pub(super) struct Connection {
     id: Pid,
     /// The number of the latest request.
     sequence: u64,
+    /// Whether nobody has answered it yet: there may be a child that waits for its word.
+    unanswered: bool,
 }
 
 impl Connection {
     /// Waits for the zygote's first word. A zygote that does not say it is killed.
     pub(super) fn open(link: OwnedFd, zygote: Child) -> Result<Self, ZygoteError> {
         let id = zygote.id();
-        let mut connection = Self { link, zygote: Some(zygote), id, sequence: 0 };
+        let zygote = Some(zygote);
+        let mut connection = Self { link, zygote, id, sequence: 0, unanswered: false };
         match connection.reply(Deadline::after(START))? {
             Some((Reply::Ready, _)) => Ok(connection),
             Some((reply, _)) => {
@@ -58,6 +62,7 @@ impl Connection {
             return Err(ZygoteError::Died);
         }
         self.sequence += 1;
+        self.unanswered = true;
         self.send(request, fds)
     }
 
@@ -75,7 +80,9 @@ impl Connection {
 
     /// The child of the latest request, told to go; `None` if it is not there by `until`.
     pub(super) fn child(&mut self, until: Deadline) -> Result<Option<Child>, ZygoteError> {
-        let (pid, mut fds) = match self.reply(until) {
+        let reply = self.reply(until);
+        self.unanswered = matches!(reply, Ok(None));
+        let (pid, mut fds) = match reply {
             Ok(Some((Reply::Started(pid), fds))) => (pid, fds),
             Ok(Some((reply, _))) => return Err(refusal(reply)),
             Ok(None) => return Ok(None),
@@ -89,8 +96,13 @@ impl Connection {
         match (Pid::from_raw(pid), fds.next()) {
             (Some(pid), Some(pidfd)) => {
                 let child = Child::of_zygote(pid, pidfd, fds.next().map(Into::into));
-                self.answer(&Request::Go)?;
-                Ok(Some(child))
+                match self.answer(&Request::Go) {
+                    Ok(()) => Ok(Some(child)),
+                    Err(error) => {
+                        see_off(child);
+                        Err(error)
+                    }
+                }
             }
             _ => {
                 self.answer(&Request::Stop)?;
@@ -106,12 +118,42 @@ impl Connection {
     /// Ends the zygote and reaps it. A child that waits for its *go* ends too.
     pub(super) fn end(&mut self, grace: Duration) {
         let Some(mut zygote) = self.zygote.take() else { return };
-        // This reaches every copy of the socket, also those in other forks of this process.
-        let _ = shutdown(&self.link, Shutdown::Both);
+        // This reaches every copy of the socket, also those in other forks of this process. A child may
+        // still say its first word.
+        let _ = shutdown(&self.link, Shutdown::Write);
         // An error is out of memory at most. Whatever happens, the kill comes.
         if !matches!(zygote.wait_timeout(grace), Ok(Some(_))) {
             let _ = zygote.kill();
             let _ = zygote.wait();
+        }
+        if self.unanswered {
+            self.see_off_orphan();
+        }
+    }
+
+    /// After the zygote's end: reaps the child that it had forked and that nobody will tell to go, if
+    /// this process is the one that adopts it.
+    ///
+    /// Only the child can say who it is, and it does so before it looks for its word. When it has ended
+    /// without that, so has the socket.
+    fn see_off_orphan(&mut self) {
+        if !adopts_orphans() {
+            return;
+        }
+        let until = Until::from(Deadline::after(ENDING));
+        // If nothing comes it is stopped, or a fork of this process holds a copy of the zygote's end.
+        while until.poll(&mut [PollFd::new(&self.link, PollFlags::IN)]) == Ok(true) {
+            match self.receive() {
+                Ok(Some((Reply::Started(pid), mut fds))) => {
+                    if let (Some(pid), Some(pidfd)) = (Pid::from_raw(pid), fds.next()) {
+                        see_off(Child::of_zygote(pid, pidfd, None));
+                    }
+                    return;
+                }
+                // Of an earlier request.
+                Ok(None) => {}
+                Ok(Some(_)) | Err(_) => return,
+            }
         }
     }
 
@@ -202,6 +244,19 @@ impl AsFd for Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.end(ENDING);
+    }
+}
+
+/// Whether the orphans among this process's descendants become its children.
+fn adopts_orphans() -> bool {
+    getpid() == Pid::INIT || !matches!(child_subreaper(), Ok(None))
+}
+
+/// Reaps a child that was not told to go and whose zygote is dead, unless it is somebody else's by now.
+fn see_off(mut child: Child) {
+    if adopts_orphans() {
+        // It ends by itself, at once unless it is stopped.
+        let _ = child.wait_timeout(ENDING);
     }
 }
 

@@ -18,6 +18,10 @@
 //! * The zygote ends with the application and owns nothing else. If it dies, children go on, `spawn` says
 //!   [`Died`](ZygoteError::Died) and [`restart`](Zygote::restart) makes another.
 //! * Children watch the *application*: [`ParentWatch`].
+//! * An application that adopts orphans (a subreaper, or process 1 of a pid namespace) becomes the parent
+//!   of a dead zygote's children. A `Child` reaps its own; one that was forked and not told to go is
+//!   reaped before the error is returned. Left to the application are those whose handles it dropped,
+//!   and one that was killed together with its zygote before its first word: nobody learnt its name.
 //!
 //! # What a child sees
 //!
