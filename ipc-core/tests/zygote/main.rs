@@ -26,6 +26,7 @@ fn main() -> std::process::ExitCode {
         ("by_exec_is_clean", starting::by_exec),
         ("auto_forks_one_thread_and_executes_for_many", starting::auto),
         ("refusal_of_the_first_word_is_heard", starting::refusal_is_heard),
+        ("descriptors_beyond_the_limit", starting::descriptors_beyond_the_limit),
         ("children_of_a_second_zygote_ask_for_its_id", starting::id_in_a_child),
         ("fork_with_threads_is_refused", starting::fork_with_threads),
         ("f05_eight_busy_threads", starting::f05_eight_busy_threads),

@@ -2,17 +2,19 @@
 
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
 use core::time::Duration;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use ipc_core::process::{Child, Signal, Start, Zygote, ZygoteError, fork_fn};
+use ipc_testkit::cases::seccomp::{When, answer};
 use ipc_testkit::cases::{doing, no_children};
-use rustix::process::{WaitOptions, kill_process, waitpid};
+use rustix::process::{Resource, Rlimit, WaitOptions, getrlimit, kill_process, setrlimit, waitpid};
 
 use crate::roles::first_byte;
 use crate::tools::{
-    LONG, SOON, all_gone_within, close_number, code_of, pause_for_ever, raw_fork, sleeping_thread,
-    status,
+    LONG, SOON, all_gone_within, close_number, code_of, is_open, pause_for_ever, raw_fork,
+    raw_wait, readable, sleeping_thread, status,
 };
 
 /// 7 where `main`, and the case in it, ran before.
@@ -55,20 +57,66 @@ pub(crate) fn fork_with_threads() {
 
 /// A zygote that cannot serve says why before it ends, also with a message of ours unread.
 pub(crate) fn refusal_is_heard() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    // A descriptor that no other can be put in place of.
-    let (reader, _writer) = rustix::pipe::pipe().expect("pipe");
-    let high = rustix::io::fcntl_dupfd_cloexec(&reader, 100).expect("dup");
-    let old = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: Some(50), ..old }).expect("setrlimit");
+    // The zygote cannot put anything in place of this.
+    let _pipe = rustix::pipe::pipe().expect("pipe");
+    answer(libc::SYS_dup3, &When::NotEqual(0, u32::MAX), refusal(libc::EPERM));
     for _ in 0..100 {
         doing("starting a zygote that must refuse");
         let refused = Zygote::start_by_fork().map(drop);
-        assert_eq!(refused, Err(ZygoteError::ThreadsUnknown(ipc_core::Errno::BADF)));
+        assert_eq!(refused, Err(ZygoteError::Setup(ipc_core::Errno::PERM)));
     }
-    setrlimit(Resource::Nofile, old).expect("setrlimit");
-    drop(high);
     assert!(no_children());
+}
+
+const fn refusal(errno: i32) -> u32 {
+    libc::SECCOMP_RET_ERRNO | errno as u32
+}
+
+/// An object of the application that owns a descriptor with a high number, in a static.
+static HIGH: Mutex<Option<OwnedFd>> = Mutex::new(None);
+
+/// A descriptor that was there before somebody lowered the limit: the soft one, both, and where this
+/// process may not raise it again.
+pub(crate) fn descriptors_beyond_the_limit() {
+    const NUMBER: i32 = 1000;
+    // Whether this process may raise the hard one is not known.
+    for (hard, may_raise) in [(false, Some(true)), (true, None), (false, Some(false))] {
+        let case = || {
+            let (reader, writer) = rustix::pipe::pipe().expect("pipe");
+            let high = rustix::io::fcntl_dupfd_cloexec(&writer, NUMBER).expect("dup");
+            *HIGH.lock().unwrap() = Some(high);
+            drop(writer);
+            let old = getrlimit(Resource::Nofile);
+            let maximum = if hard { Some(100) } else { old.maximum };
+            let limit = Rlimit { current: Some(50), maximum };
+            setrlimit(Resource::Nofile, limit).expect("setrlimit");
+            if may_raise == Some(false) {
+                // Its third argument is the new limit.
+                answer(libc::SYS_prlimit64, &When::NotEqual(2, 0), refusal(libc::EPERM));
+            }
+            let zygote = Zygote::start_by_fork().expect("start");
+            let taken = code_of(&zygote, use_high, &[]) == 1;
+            assert!(may_raise.is_none_or(|may_raise| taken == may_raise));
+            drop(HIGH.lock().unwrap().take());
+            assert!(readable(&reader), "the zygote has a copy");
+            0
+        };
+        assert_eq!(raw_wait(raw_fork(case)), 0, "hard {hard}, may raise {may_raise:?}");
+    }
+}
+
+/// Whether the number of the high descriptor, which is good for nothing, is taken.
+fn use_high(_: Start) -> i32 {
+    let mut high = HIGH.lock().unwrap();
+    let owned = high.as_ref().expect("it was set before");
+    assert_eq!(rustix::io::write(owned, b"lost"), Err(rustix::io::Errno::BADF));
+    assert_eq!(getrlimit(Resource::Nofile).current, Some(50), "the application's limit");
+    let is_taken = is_open(owned.as_raw_fd());
+    if !is_taken {
+        // Its destructor must not run.
+        core::mem::forget(high.take());
+    }
+    i32::from(is_taken)
 }
 
 /// The zygote was forked in the middle of a restart, which holds a lock.

@@ -274,6 +274,7 @@ fn refusal(reply: Reply) -> ZygoteError {
     match reply {
         Reply::HasThreads => ZygoteError::ZygoteHasThreads,
         Reply::ThreadsUnknown(errno) => ZygoteError::ThreadsUnknown(errno),
+        Reply::Setup(errno) => ZygoteError::Setup(errno),
         Reply::Fork(errno) => ZygoteError::Fork(errno),
         Reply::Function(error) => ZygoteError::Function(error),
         Reply::Malformed | Reply::Ready | Reply::Started(_) => ZygoteError::Malformed,

@@ -5,7 +5,8 @@
 //!
 //! A forked zygote is full of objects that own descriptors: statics, and the frames that it will
 //! never return to. Closing their descriptors would let the next one that is opened take an owned
-//! number. So each is *replaced* by one that refuses every operation; the number stays taken.
+//! number. So each is *replaced* by one that refuses every operation; the number stays taken. One that
+//! is too high for that is closed: no descriptor can be given such a number.
 #![expect(unsafe_code, reason = "descriptors are known by their numbers")]
 
 use alloc::vec::Vec;
@@ -14,6 +15,7 @@ use std::{fs, io};
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::fcntl_dupfd_cloexec;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{Errno, Result};
 
@@ -44,16 +46,43 @@ pub(super) fn open_standard_streams() -> Result<()> {
 pub(super) fn replace_all_but(kept: &OwnedFd) -> Result<()> {
     let dead = open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let spared = [kept.as_raw_fd(), dead.as_raw_fd()];
-    for number in open_numbers()? {
-        // The listing itself was open and no longer is.
-        if number >= FIRST && !spared.contains(&number) && is_open(number) {
-            // SAFETY: whoever owns the number in this process keeps a valid descriptor.
-            if unsafe { libc::dup3(dead.as_raw_fd(), number, libc::O_CLOEXEC) } < 0 {
-                return Err(last_errno());
-            }
-        }
+    let mut numbers = open_numbers()?;
+    // The listing itself was open and no longer is.
+    numbers.retain(|number| *number >= FIRST && !spared.contains(number) && is_open(*number));
+    let Some(highest) = numbers.iter().max() else { return Ok(()) };
+    let limit = getrlimit(Resource::Nofile);
+    let raised = raise(limit, *highest as u64 + 1);
+    let replaced = numbers.iter().try_for_each(|number| replace(*number, &dead));
+    if raised { replaced.and(setrlimit(Resource::Nofile, limit)) } else { replaced }
+}
+
+/// Raises the limit of open files until `count` numbers are below it, or as far as this process may.
+/// Such numbers are left from before somebody lowered it. Says whether the limit is another now.
+fn raise(limit: Rlimit, count: u64) -> bool {
+    if limit.current.is_none_or(|current| count <= current) {
+        return false;
     }
-    Ok(())
+    let enough = |most: u64| most.max(count);
+    let wanted = Rlimit { current: Some(count), maximum: limit.maximum.map(enough) };
+    setrlimit(Resource::Nofile, wanted).is_ok()
+        || setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).is_ok()
+}
+
+fn replace(number: i32, dead: &OwnedFd) -> Result<()> {
+    // SAFETY: whoever owns the number in this process keeps a valid descriptor.
+    if unsafe { libc::dup3(dead.as_raw_fd(), number, libc::O_CLOEXEC) } >= 0 {
+        return Ok(());
+    }
+    match last_errno() {
+        // It is beyond the limit, which this process may not raise so far, now or later. So the number
+        // is never given again, and whoever owns it is refused as well.
+        Errno::BADF => {
+            // SAFETY: see above. The descriptor is gone whatever the answer is.
+            unsafe { libc::close(number) };
+            Ok(())
+        }
+        errno => Err(errno),
+    }
 }
 
 /// The open descriptor of this number, if it is one.

@@ -28,6 +28,9 @@ pub enum ZygoteError {
     Exec(Errno),
     /// The new program had threads before its `main`, so nothing may be forked from it.
     ZygoteHasThreads,
+    /// The zygote could not set itself up: replace the descriptors of the application that it was forked
+    /// with, open the standard streams, or listen to its children. `EMFILE` and `ENFILE` mostly.
+    Setup(Errno),
     /// The zygote did not answer in time and was killed; it owned nothing.
     Unresponsive,
     /// The zygote has died. [`Zygote::restart`](super::Zygote::restart) makes another.
@@ -68,6 +71,7 @@ impl fmt::Display for ZygoteError {
             }
             Self::Exec(errno) => write!(f, "cannot execute a zygote: {errno}"),
             Self::ZygoteHasThreads => f.write_str("the zygote had threads before its main"),
+            Self::Setup(errno) => write!(f, "the zygote cannot set itself up: {errno}"),
             Self::Unresponsive => f.write_str("the zygote did not answer and was killed"),
             Self::Died => f.write_str("the zygote has died"),
             Self::ForeignProcess => f.write_str("the zygote belongs to another process"),

@@ -88,6 +88,8 @@ pub(super) enum Reply {
     HasThreads,
     /// The zygote cannot count its threads.
     ThreadsUnknown(Errno),
+    /// The zygote cannot get ready.
+    Setup(Errno),
     /// Said by the child: it has this process id and waits for [`Request::Go`]. Its pidfd comes along.
     Started(i32),
     /// No child: the zygote met this.
@@ -115,6 +117,7 @@ impl Reply {
             // The others belong to the side that names the function.
             Self::Function(_) => (7, 3),
             Self::Malformed => (8, 0),
+            Self::Setup(errno) => (9, errno.raw_os_error()),
         };
         let mut packet = [0; Self::LEN];
         packet[..4].copy_from_slice(&kind.to_le_bytes());
@@ -140,6 +143,7 @@ impl Reply {
             (7, 2) => Self::Function(FunctionError::NotExecutable),
             (7, 3) => Self::Function(FunctionError::Malformed),
             (8, 0) => Self::Malformed,
+            (9, 1..=4095) => Self::Setup(errno()),
             _ => return None,
         };
         Some((sequence(packet), reply))
@@ -200,6 +204,7 @@ mod tests {
             Reply::Ready,
             Reply::HasThreads,
             Reply::ThreadsUnknown(Errno::ACCESS),
+            Reply::Setup(Errno::MFILE),
             Reply::Started(4_194_304),
             Reply::Fork(Errno::AGAIN),
             Reply::Function(FunctionError::Os(Errno::NOENT)),
@@ -213,7 +218,9 @@ mod tests {
             assert_eq!(Reply::decode(&packet), Some((5, reply)));
             assert_eq!(Reply::decode(&packet[..Reply::LEN - 1]), None);
         }
-        for (kind, detail) in [(0_u32, 0_i32), (1, 1), (3, 0), (3, 4096), (4, 0), (4, -1), (9, 0)] {
+        for (kind, detail) in
+            [(0_u32, 0_i32), (1, 1), (3, 0), (3, 4096), (4, 0), (4, -1), (9, 0), (10, 0)]
+        {
             let mut packet = [0; Reply::LEN];
             packet[..4].copy_from_slice(&kind.to_le_bytes());
             packet[4..8].copy_from_slice(&detail.to_le_bytes());

@@ -32,7 +32,7 @@
 //! | `HashMap` seeds and other random state | whatever had been drawn by then: the same in all children | drawn by each child itself |
 //! | panic hook, logger, stack-overflow message | as then | none yet: `main` and Rust's start before it set them |
 //! | descriptors 0 to 2 | shared with the application; a closed one is `/dev/null` | the same |
-//! | other descriptors | the numbers in use then refuse everything with `EBADF` | closed |
+//! | other descriptors | the numbers in use then refuse everything with `EBADF`, those beyond the limit of open files too | closed |
 //! | | those of the request, and the application's pidfd | the same |
 //! | signal mask | empty | empty |
 //! | handlers | default, but for faults (SIGSEGV and the like) | default |
@@ -137,8 +137,8 @@ impl Zygote {
     ///
     /// # Errors
     ///
-    /// [`ZygoteError::ManyThreads`], [`ZygoteError::ThreadsUnknown`], [`ZygoteError::Os`] as
-    /// [`fork`](super::fork()) and `socketpair`, [`ZygoteError::Unresponsive`] and
+    /// [`ZygoteError::ManyThreads`], [`ZygoteError::ThreadsUnknown`], [`ZygoteError::Setup`],
+    /// [`ZygoteError::Os`] as [`fork`](super::fork()) and `socketpair`, [`ZygoteError::Unresponsive`] and
     /// [`ZygoteError::Died`] if somebody stopped or killed it at its start.
     pub fn start_by_fork() -> Result<Self, ZygoteError> {
         Self::start_by(Method::Fork)
@@ -150,7 +150,7 @@ impl Zygote {
     ///
     /// [`ZygoteError::NoDiversion`] if the program would come to its `main`, and then nothing is
     /// executed; [`ZygoteError::Exec`]; [`ZygoteError::ZygoteHasThreads`] if another constructor of
-    /// the program starts threads; [`ZygoteError::Unresponsive`] if it says nothing for 5 s, and
+    /// the program starts threads; [`ZygoteError::Setup`]; [`ZygoteError::Unresponsive`] if it says nothing for 5 s, and
     /// then it is killed; [`ZygoteError::Died`]; [`ZygoteError::Os`].
     pub fn start_by_exec() -> Result<Self, ZygoteError> {
         Self::start_by(Method::Exec)

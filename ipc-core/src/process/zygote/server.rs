@@ -48,7 +48,7 @@ const FAILED: i32 = 126;
 pub(super) fn after_fork(link: OwnedFd) -> i32 {
     match descriptors::replace_all_but(&link) {
         Ok(()) => serve(link),
-        Err(errno) => refuse(&link, Reply::ThreadsUnknown(errno)),
+        Err(errno) => refuse(&link, Reply::Setup(errno)),
     }
 }
 
@@ -79,8 +79,8 @@ fn serve(link: OwnedFd) -> i32 {
         Ok(false) => return refuse(&link, Reply::HasThreads),
         Err(errno) => return refuse(&link, Reply::ThreadsUnknown(errno)),
     }
-    if descriptors::open_standard_streams().is_err() {
-        return FAILED;
+    if let Err(errno) = descriptors::open_standard_streams() {
+        return refuse(&link, Reply::Setup(errno));
     }
     signals::drop_handlers();
     let mut packet = vec![0; MAX_REQUEST];
@@ -99,8 +99,10 @@ fn serve(link: OwnedFd) -> i32 {
         signals::ignore_children();
         None
     } else {
-        let Ok(reaper) = Reaper::new() else { return FAILED };
-        Some(reaper)
+        match Reaper::new() {
+            Ok(reaper) => Some(reaper),
+            Err(errno) => return refuse(&link, Reply::Setup(errno)),
+        }
     };
     let mut server = Server { link, application, child_signal, reaper, name };
     if server.reply(Reply::Ready, 0).is_err() {
