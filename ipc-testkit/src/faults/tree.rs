@@ -6,7 +6,7 @@ use std::io;
 use std::time::Instant;
 
 use super::errnos::Call;
-use crate::stepkill::arch;
+use crate::stepkill::{arch, procfs};
 use crate::sys::{self, CallStop, Change, Pid};
 
 /// A system call of the operation: the `at`-th one that the caller makes in it, or another process in its life.
@@ -63,6 +63,9 @@ const OPTIONS: i32 = libc::PTRACE_O_EXITKILL
     | libc::PTRACE_O_TRACEVFORK
     | libc::PTRACE_O_TRACECLONE
     | libc::PTRACE_O_TRACEEXEC;
+
+/// How often newborns are looked at of whom no parent has told.
+const SLICE: Duration = Duration::from_millis(10);
 
 /// The signal of a stop at a system call.
 const AT_CALL: i32 = libc::SIGTRAP | 0x80;
@@ -165,7 +168,10 @@ impl Tree<'_> {
                         self.round.places = self.places();
                         return Ok(());
                     }
-                    sys::wait_any_child(left);
+                    self.release_orphans();
+                    // That somebody falls asleep is no event.
+                    let slice = if self.early.is_empty() { left } else { left.min(SLICE) };
+                    sys::wait_any_child(slice);
                 }
             }
         }
@@ -200,6 +206,23 @@ impl Tree<'_> {
         }
         self.go_on(pid, deliver);
         Ok(())
+    }
+
+    /// Lets those begin whose parents were killed before they could say that they made them: whoever is their
+    /// parent now is asleep, and says nothing of the kind.
+    fn release_orphans(&mut self) {
+        let is_orphan = |pid: &Pid| {
+            let parent = procfs::parent(*pid).ok().flatten();
+            parent.is_some_and(|parent| procfs::is_asleep(parent).unwrap_or(false))
+        };
+        let orphans: Vec<Pid> = self.early.iter().copied().filter(is_orphan).collect();
+        for pid in orphans {
+            self.early.remove(&pid);
+            let name = "an orphan".into();
+            let process = Process { name, is_unharmed: true, ..Process::default() };
+            self.processes.insert(pid, process);
+            self.go_on(pid, 0);
+        }
     }
 
     fn process(&mut self, pid: Pid) -> &mut Process {

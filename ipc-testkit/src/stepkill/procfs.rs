@@ -13,6 +13,13 @@ pub(crate) fn is_asleep(pid: Pid) -> io::Result<bool> {
     Ok(state == Some(&b'S'))
 }
 
+/// The parent of the process, or who adopted it.
+pub(crate) fn parent(pid: Pid) -> io::Result<Option<Pid>> {
+    let stat = String::from_utf8_lossy(&read(pid, "stat")?).into_owned();
+    // Behind the name: the state, then the parent.
+    Ok(stat.rsplit_once(") ").and_then(|(_, fields)| fields.split(' ').nth(1)?.parse().ok()))
+}
+
 /// Whether the process sleeps in a futex wait.
 pub(crate) fn is_parked(pid: Pid) -> io::Result<bool> {
     sleeps_in(pid, &[libc::SYS_futex, libc::SYS_futex_waitv])
