@@ -73,7 +73,7 @@ pub(super) fn run(f: impl FnOnce() -> i32) -> ! {
 }
 
 /// Empties the buffer of standard output, without unwinding.
-fn flush_stdout() {
+pub(super) fn flush_stdout() {
     // It fails when standard output is closed or broken, or panics when this very thread is inside a
     // `print!`: nothing that should keep a process from being forked, or keep it from its end.
     if let Err(payload) = catch_unwind(|| io::stdout().flush()) {

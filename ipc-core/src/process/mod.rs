@@ -48,7 +48,9 @@ pub use signal_set::SignalSet;
 #[cfg(feature = "std")]
 pub use spawn::{Prepared, Spawn, SpawnError, Stage};
 #[cfg(feature = "std")]
-pub use zygote::{ParentWatch, Spawning, Start, Zygote, ZygoteError, init};
+pub use zygote::{
+    ParentWatch, PreloadError, Spawning, Start, Zygote, ZygoteBuilder, ZygoteError, init,
+};
 
 pub use rustix::process::{Pid, Signal};
 #[cfg(feature = "std")]

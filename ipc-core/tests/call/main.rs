@@ -5,6 +5,7 @@
 
 mod handles;
 mod lives;
+mod preloading;
 mod starting;
 
 use std::process::ExitCode;
@@ -29,6 +30,8 @@ fn main() -> ExitCode {
         ("context_keeps_its_helper", starting::context_keeps_its_helper),
         ("f05_children_beside_busy_threads", starting::f05_children_beside_busy_threads),
         ("killed_helper_is_replaced", starting::killed_helper_is_replaced),
+        ("helpers_prepare_what_children_need", preloading::helpers_prepare),
+        ("failing_preload_is_an_error", preloading::failing_preload),
         ("forked_context_has_its_own_helper", starting::forked_context_has_its_own_helper),
         ("every_handle_under_every_method", handles::every_handle),
         ("handles_at_the_limit", handles::at_the_limit),

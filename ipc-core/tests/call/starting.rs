@@ -262,7 +262,7 @@ pub(crate) fn f05_children_beside_busy_threads() {
 }
 
 /// The helper's process: the parent that a child has.
-fn parent_of_child(context: &Context) -> rustix::process::Pid {
+pub(crate) fn parent_of_child(context: &Context) -> rustix::process::Pid {
     fn tell(mut sender: Sender) {
         sender.send_value(&std::os::unix::process::parent_id()).expect("send");
     }

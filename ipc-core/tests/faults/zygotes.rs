@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use ipc_core::clock::Deadline;
 use ipc_core::connection::{self, Sender};
 use ipc_core::process::{Child, Context, ExitStatus, Process, Start, StartMethod, Zygote};
+use ipc_testkit::cases::seccomp::{When, answer};
 use ipc_testkit::cases::shared;
 use ipc_testkit::faults::{Attempt, Case, Suite, Trouble, check, unharmed};
 
@@ -22,7 +23,9 @@ pub(crate) fn all(suite: &mut Suite) {
     // Mapped before anything is forked.
     shared();
     starting(suite);
+    preloading(suite);
     spawning(suite);
+    telling(suite);
     functions(suite);
 }
 
@@ -53,6 +56,47 @@ fn starting(suite: &mut Suite) {
         works(&zygote)?;
         result
     }));
+}
+
+fn preloading(suite: &mut Suite) {
+    fn prepare() {
+        unharmed();
+        shared().words[1].fetch_add(1, SeqCst);
+    }
+    let preload = |me: &Attempt| {
+        let calls = &shared().words[1];
+        calls.store(0, SeqCst);
+        let zygote = me.operation(|| Zygote::builder().preload(prepare).start_by_fork())?;
+        check(calls.load(SeqCst) == 1, "it was not called once")?;
+        works(&zygote)
+    };
+    suite.everywhere(&Case::new("Zygote::builder, preload", preload));
+    suite.everywhere(
+        &Case::new("Zygote::builder, preload, in the zygote too", preload).in_helpers_too(),
+    );
+}
+
+/// On a kernel that keeps no exit status: the zygote tells it.
+fn telling(suite: &mut Suite) {
+    const PIDFD_GET_INFO: u32 = 0xc040_ff0b;
+    let tell = |me: &Attempt| {
+        let refusal = libc::SECCOMP_RET_ERRNO | libc::ENOTTY as u32;
+        answer(libc::SYS_ioctl, &When::Equal(1, PIDFD_GET_INFO), refusal);
+        let zygote = Zygote::start_by_fork()?;
+        let status = me.operation(|| -> Result<_, Box<dyn core::error::Error>> {
+            Ok(zygote.spawn(length, b"four", &[])?.wait()?)
+        })?;
+        match status {
+            ExitStatus::Exited(4) => Ok(()),
+            ExitStatus::Exited(NOT_BEGUN) => Err(Trouble::refused("not begun in the child")),
+            ExitStatus::Unknown => Err(Trouble::refused("nobody could tell the status")),
+            other => Err(Trouble::wrong(other)),
+        }
+    };
+    suite.everywhere(&Case::new("Child::wait, before Linux 6.15", tell));
+    suite.everywhere(
+        &Case::new("Child::wait, before Linux 6.15, in the zygote too", tell).in_helpers_too(),
+    );
 }
 
 fn spawning(suite: &mut Suite) {

@@ -6,6 +6,7 @@
 
 mod diverting;
 mod dying;
+mod preloading;
 mod roles;
 mod seeing;
 mod spawning;
@@ -93,6 +94,20 @@ fn main() -> std::process::ExitCode {
         ("early_signals_before_6_15", || before_6_15(dying::early_signals)),
         ("k18_before_6_15", || before_6_15(dying::k18_at_any_moment)),
         ("k17_before_6_15", || before_6_15(dying::k17_at_any_moment)),
+        ("children_find_it_prepared", preloading::children_find_it_prepared),
+        ("children_find_it_prepared_before_6_15", || {
+            before_6_15(preloading::children_find_it_prepared);
+        }),
+        ("several_preloads_in_order", preloading::several_in_order),
+        ("preload_longer_than_the_handshake", preloading::longer_than_the_handshake),
+        ("failures_of_preloads_have_names", preloading::failures),
+        ("restart_whose_preload_fails", preloading::restart_that_fails),
+        ("whatever_a_preload_does", preloading::whatever_it_does),
+        ("whatever_a_preload_does_before_6_15", || before_6_15(preloading::whatever_it_does)),
+        ("preload_opens_a_library", preloading::libraries),
+        ("too_many_preloads", preloading::too_many),
+        ("application_killed_in_a_preload", preloading::application_killed_meanwhile),
+        ("thread_that_started_the_zygote_ends", preloading::starter_thread_ends),
         ("stray_markers_do_nothing", diverting::stray_markers),
         ("stranger_cannot_make_a_zygote", diverting::stranger),
         ("program_that_may_not_ask_ends", diverting::sandboxed),

@@ -129,21 +129,28 @@ pub(crate) fn s06_statuses() {
 }
 
 pub(crate) fn output() {
+    let text = printed(|| {
+        print!("[before]");
+        let zygote = Zygote::start_by_fork().expect("start");
+        print!("[application");
+        let child = |_| {
+            print!("[child]");
+            0
+        };
+        assert_eq!(code_of(&zygote, child, &[]), 0);
+        assert_eq!(code_of(&zygote, child, &[]), 0);
+        println!("]");
+    });
+    assert_eq!(text, "[before][child][child][application]\n");
+}
+
+/// What this process and its descendants print meanwhile. Nobody sees what it prints afterwards.
+pub(crate) fn printed(what: impl FnOnce()) -> String {
     let file = memfd_create("stdout", MemfdFlags::CLOEXEC).expect("memfd");
     onto_stdout(&file);
-    print!("[before]");
-    let zygote = Zygote::start_by_fork().expect("start");
-    print!("[application");
-    let child = |_| {
-        print!("[child]");
-        0
-    };
-    assert_eq!(code_of(&zygote, child, &[]), 0);
-    assert_eq!(code_of(&zygote, child, &[]), 0);
-    println!("]");
-    drop(zygote);
+    what();
     let text = std::fs::read_to_string(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    assert_eq!(text.expect("a file"), "[before][child][child][application]\n");
+    text.expect("a file")
 }
 
 pub(crate) fn several_threads() {

@@ -177,6 +177,11 @@ pub(crate) fn pause_for_ever() -> ! {
     }
 }
 
+/// Whether a library could be opened for [`foreign_function`].
+pub(crate) fn open_foreign_library() -> bool {
+    foreign_function().is_some()
+}
+
 /// The address of a function in a library that is opened for it.
 pub(crate) fn foreign_function() -> Option<*const ()> {
     for (library, symbol) in [(c"libresolv.so.2", c"ns_datetosecs"), (c"libz.so.1", c"zlibVersion")]
@@ -198,4 +203,10 @@ pub(crate) fn foreign_function() -> Option<*const ()> {
 pub(crate) fn as_entry(address: *const ()) -> fn(Start) -> i32 {
     // SAFETY: a function pointer that is not null; nobody calls it.
     unsafe { core::mem::transmute::<*const (), fn(Start) -> i32>(address) }
+}
+
+/// As [`as_entry`], for a function that is to be called first.
+pub(crate) fn as_function(address: *const ()) -> fn() {
+    // SAFETY: as above.
+    unsafe { core::mem::transmute::<*const (), fn()>(address) }
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::Result;
 use crate::process::threads::is_single_threaded;
-use crate::process::{Child, Start, Zygote, ZygoteError};
+use crate::process::{Child, Start, Zygote, ZygoteBuilder, ZygoteError};
 
 /// How a [`Process`](super::Process) comes into being.
 ///
@@ -118,6 +118,7 @@ impl core::error::Error for UnknownStartMethod {}
 #[doc(alias = "get_context")]
 pub struct Context {
     method: StartMethod,
+    how: ZygoteBuilder,
     helper: Mutex<Option<Arc<Zygote>>>,
 }
 
@@ -131,7 +132,45 @@ impl Context {
     /// A context of its own.
     #[must_use]
     pub const fn new(method: StartMethod) -> Self {
-        Self { method, helper: Mutex::new(None) }
+        Self { method, how: Zygote::builder(), helper: Mutex::new(None) }
+    }
+
+    /// Adds a function that the helper calls before it makes the first child: what it prepares is there in
+    /// every child, and the time for it is paid once. See [`ZygoteBuilder`] for what it may do.
+    ///
+    /// The helper is made when the first process is started, and again when it has died; then the
+    /// function is called again. If it panics, ends the helper, leaves a thread running, or takes longer
+    /// than 60 s, that start says [`ZygoteError::Preload`], and so does each further one.
+    ///
+    /// A context of [`StartMethod::Fork`] or [`StartMethod::Spawn`] has no helper, and calls nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::OnceLock;
+    /// use ipc_core::process::{Context, ExitStatus, Process, StartMethod};
+    ///
+    /// static WORDS: OnceLock<Vec<String>> = OnceLock::new();
+    ///
+    /// fn load_words() {
+    ///     let words = ["one", "two", "three"].map(String::from);
+    ///     WORDS.set(words.into()).expect("it is called once");
+    /// }
+    ///
+    /// fn length(index: usize) -> i32 {
+    ///     WORDS.get().map_or(0, |words| words[index].len() as i32)
+    /// }
+    ///
+    /// let context = Context::new(StartMethod::ForkServer).preload(load_words);
+    /// let mut child = Process::new(length, 2).start_in(&context)?;
+    /// assert_eq!(child.wait()?, ExitStatus::Exited(5));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[must_use]
+    #[doc(alias = "set_forkserver_preload")]
+    pub fn preload(mut self, function: fn()) -> Self {
+        self.how = self.how.preload(function);
+        self
     }
 
     /// The program's own: [`StartMethod::Auto`], unless [`set_global`](Self::set_global) came first.
@@ -209,11 +248,11 @@ impl Context {
             // The children of a forked helper have a copy of this context: a lock that is held now
             // would be held in them for ever. Nobody else is there to take it meanwhile.
             drop(helper);
-            let new = Zygote::start_by_fork()?;
+            let new = self.how.start_by_fork()?;
             helper = self.lock();
             new
         } else {
-            Zygote::start_by_exec()?
+            self.how.start_by_exec()?
         });
         *helper = Some(new.clone());
         Ok(new)

@@ -7,12 +7,12 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::net::{Shutdown, shutdown};
 use rustix::process::{child_subreaper, getpid};
 
-use super::ZygoteError;
 use super::message::{Reply, Request};
+use super::{PreloadError, ZygoteError};
 use crate::clock::Deadline;
 use crate::fdpass::{Fds, RecvError, SendError, recv_with_fds, send_with_fds};
 use crate::os::Until;
-use crate::process::{Child, Pid};
+use crate::process::{Child, ExitStatus, Pid};
 use crate::{Errno, Result};
 
 /// How long a new zygote may take to its first word. It executes a program, which may be large.
@@ -31,25 +31,51 @@ pub(super) struct Connection {
     sequence: u64,
     /// Whether nobody has answered it yet: there may be a child that waits for its word.
     unanswered: bool,
+    /// How the zygote ended, once it has.
+    ended: ExitStatus,
 }
 
 impl Connection {
-    /// Waits for the zygote's first word. A zygote that does not say it is killed.
-    pub(super) fn open(link: OwnedFd, zygote: Child) -> Result<Self, ZygoteError> {
+    /// Waits until the zygote serves: for its first word, and for as long as its preloads may take. A
+    /// zygote that does not come to that is killed.
+    pub(super) fn open(
+        link: OwnedFd,
+        zygote: Child,
+        preload_limit: Duration,
+    ) -> Result<Self, ZygoteError> {
         let id = zygote.id();
         let zygote = Some(zygote);
-        let mut connection = Self { link, zygote, id, sequence: 0, unanswered: false };
-        match connection.reply(Deadline::after(START))? {
-            Some((Reply::Ready, _)) => Ok(connection),
-            Some((reply, _)) => {
-                connection.end(Duration::ZERO);
-                Err(refusal(reply))
-            }
-            None => {
-                connection.end(Duration::ZERO);
-                Err(ZygoteError::Unresponsive)
-            }
-        }
+        let mut connection =
+            Self { link, zygote, id, sequence: 0, unanswered: false, ended: ExitStatus::Unknown };
+        let mut until = Deadline::after(START);
+        let mut preloading = None;
+        let error = loop {
+            let why = match connection.reply(until) {
+                Ok(Some((Reply::Ready, _))) => return Ok(connection),
+                Ok(Some((Reply::Preloading(index), _))) => {
+                    if preloading.is_none() {
+                        until = Deadline::after(preload_limit);
+                    }
+                    preloading = Some(index.unsigned_abs());
+                    continue;
+                }
+                Ok(Some((Reply::Panicked, _))) => Err(PreloadError::Panicked),
+                Ok(Some((Reply::HasThreads, _))) if preloading.is_some() => {
+                    Err(PreloadError::LeftThreads)
+                }
+                Ok(Some((reply, _))) => Ok(refusal(reply)),
+                Ok(None) if preloading.is_some() => Err(PreloadError::TimedOut),
+                Ok(None) => Ok(ZygoteError::Unresponsive),
+                Err(ZygoteError::Died) if preloading.is_some() => {
+                    Err(PreloadError::Ended(connection.ended))
+                }
+                Err(error) => Ok(error),
+            };
+            let which = preloading.unwrap_or(0);
+            break why.unwrap_or_else(|error| ZygoteError::Preload { which, error });
+        };
+        connection.end(Duration::ZERO);
+        Err(error)
     }
 
     /// Asks for a child, which [`child`](Self::child) waits for.
@@ -122,10 +148,13 @@ impl Connection {
         // still say its first word.
         let _ = shutdown(&self.link, Shutdown::Write);
         // An error is out of memory at most. Whatever happens, the kill comes.
-        if !matches!(zygote.wait_timeout(grace), Ok(Some(_))) {
+        let status = zygote.wait_timeout(grace);
+        self.ended = if let Ok(Some(status)) = status {
+            status
+        } else {
             let _ = zygote.kill();
-            let _ = zygote.wait();
-        }
+            zygote.wait().unwrap_or(ExitStatus::Unknown)
+        };
         if self.unanswered {
             self.see_off_orphan();
         }
@@ -277,6 +306,10 @@ fn refusal(reply: Reply) -> ZygoteError {
         Reply::Setup(errno) => ZygoteError::Setup(errno),
         Reply::Fork(errno) => ZygoteError::Fork(errno),
         Reply::Function(error) => ZygoteError::Function(error),
-        Reply::Malformed | Reply::Ready | Reply::Started(_) => ZygoteError::Malformed,
+        Reply::Malformed
+        | Reply::Ready
+        | Reply::Preloading(_)
+        | Reply::Panicked
+        | Reply::Started(_) => ZygoteError::Malformed,
     }
 }

@@ -6,6 +6,7 @@ use super::MAX_BYTES;
 use crate::Errno;
 use crate::fdpass::MAX_FDS;
 use crate::function::FunctionError;
+use crate::process::ExitStatus;
 
 /// Why there is no zygote, or why it made no child.
 ///
@@ -28,6 +29,16 @@ pub enum ZygoteError {
     Exec(Errno),
     /// The new program had threads before its `main`, so nothing may be forked from it.
     ZygoteHasThreads,
+    /// A function that the zygote was to call before it serves, counted from zero, did not come to a good
+    /// end. There is no zygote.
+    Preload {
+        /// Which one.
+        which: u32,
+        /// How it ended.
+        error: PreloadError,
+    },
+    /// More functions are to be called first than fit into a message.
+    TooManyPreloads,
     /// The zygote could not set itself up: replace the descriptors of the application that it was forked
     /// with, open the standard streams, or listen to its children. `EMFILE` and `ENFILE` mostly.
     Setup(Errno),
@@ -71,6 +82,8 @@ impl fmt::Display for ZygoteError {
             }
             Self::Exec(errno) => write!(f, "cannot execute a zygote: {errno}"),
             Self::ZygoteHasThreads => f.write_str("the zygote had threads before its main"),
+            Self::Preload { which, error } => write!(f, "preload {which} of the zygote {error}"),
+            Self::TooManyPreloads => f.write_str("too many functions to preload"),
             Self::Setup(errno) => write!(f, "the zygote cannot set itself up: {errno}"),
             Self::Unresponsive => f.write_str("the zygote did not answer and was killed"),
             Self::Died => f.write_str("the zygote has died"),
@@ -86,6 +99,33 @@ impl fmt::Display for ZygoteError {
 
 impl core::error::Error for ZygoteError {}
 
+/// How a function of [`ZygoteBuilder::preload`](super::ZygoteBuilder::preload) failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PreloadError {
+    /// It panicked. The message went to standard error.
+    Panicked,
+    /// It ended the process, or somebody killed that: like this.
+    Ended(ExitStatus),
+    /// It returned, and a thread was still running: nobody could be forked.
+    LeftThreads,
+    /// It did not return in time, and the zygote was killed.
+    TimedOut,
+}
+
+impl fmt::Display for PreloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked => f.write_str("panicked"),
+            Self::Ended(status) => write!(f, "did not return: the zygote {status}"),
+            Self::LeftThreads => f.write_str("left a thread running"),
+            Self::TimedOut => f.write_str("took too long"),
+        }
+    }
+}
+
+impl core::error::Error for PreloadError {}
+
 impl From<Errno> for ZygoteError {
     fn from(errno: Errno) -> Self {
         Self::Os(errno)
@@ -93,3 +133,4 @@ impl From<Errno> for ZygoteError {
 }
 
 static_assertions::assert_impl_all!(ZygoteError: Send, Sync);
+static_assertions::assert_impl_all!(PreloadError: Send, Sync);

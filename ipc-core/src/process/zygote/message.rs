@@ -21,8 +21,9 @@ pub(super) const MAX_REQUEST: usize = HEADER + FunctionRef::LEN + MAX_BYTES;
 /// What the application says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Request<'a> {
-    /// The first message: its descriptor is the application's pidfd.
-    Hello,
+    /// The first message: its descriptor is the application's pidfd. The names of the functions to call
+    /// first stand one behind the other.
+    Hello { preloads: &'a [u8] },
     /// Make a child that calls `entry` with `bytes` and the descriptors beside them.
     Spawn { entry: &'a [u8; FunctionRef::LEN], bytes: &'a [u8] },
     /// Be that child yourself.
@@ -36,7 +37,7 @@ pub(super) enum Request<'a> {
 impl<'a> Request<'a> {
     pub(super) fn encode(&self, sequence: u64) -> Vec<u8> {
         let (kind, entry, bytes): (u32, &[u8], &[u8]) = match *self {
-            Self::Hello => (1, &[], &[]),
+            Self::Hello { preloads } => (1, &[], preloads),
             Self::Spawn { entry, bytes } => (2, entry, bytes),
             Self::Go => (3, &[], &[]),
             Self::Stop => (4, &[], &[]),
@@ -61,7 +62,7 @@ impl<'a> Request<'a> {
             return None;
         }
         let request = match (kind, body) {
-            (1, []) => Self::Hello,
+            (1, preloads) if preloads.len() % FunctionRef::LEN == 0 => Self::Hello { preloads },
             (2 | 5, body) => {
                 let (entry, bytes) = body.split_first_chunk()?;
                 if kind == 2 { Self::Spawn { entry, bytes } } else { Self::Become { entry, bytes } }
@@ -90,6 +91,10 @@ pub(super) enum Reply {
     ThreadsUnknown(Errno),
     /// The zygote cannot get ready.
     Setup(Errno),
+    /// The zygote calls the function of this index now, before it serves.
+    Preloading(i32),
+    /// The function that it called panicked.
+    Panicked,
     /// Said by the child: it has this process id and waits for [`Request::Go`]. Its pidfd comes along.
     Started(i32),
     /// No child: the zygote met this.
@@ -118,6 +123,8 @@ impl Reply {
             Self::Function(_) => (7, 3),
             Self::Malformed => (8, 0),
             Self::Setup(errno) => (9, errno.raw_os_error()),
+            Self::Preloading(index) => (10, index),
+            Self::Panicked => (11, 0),
         };
         let mut packet = [0; Self::LEN];
         packet[..4].copy_from_slice(&kind.to_le_bytes());
@@ -144,6 +151,8 @@ impl Reply {
             (7, 3) => Self::Function(FunctionError::Malformed),
             (8, 0) => Self::Malformed,
             (9, 1..=4095) => Self::Setup(errno()),
+            (10, 0..) => Self::Preloading(detail),
+            (11, 0) => Self::Panicked,
             _ => return None,
         };
         Some((sequence(packet), reply))
@@ -163,7 +172,8 @@ mod tests {
     #[test]
     fn requests_come_back() {
         for request in [
-            Request::Hello,
+            Request::Hello { preloads: &[] },
+            Request::Hello { preloads: &[3; 2 * FunctionRef::LEN] },
             Request::Spawn { entry: &ENTRY, bytes: b"" },
             Request::Spawn { entry: &ENTRY, bytes: b"some" },
             Request::Become { entry: &ENTRY, bytes: b"some" },
@@ -181,7 +191,7 @@ mod tests {
         for len in 0..whole.len() {
             assert_eq!(Request::decode(&whole[..len]), None, "{len}");
         }
-        for request in [Request::Hello, Request::Go, Request::Stop] {
+        for request in [Request::Hello { preloads: &[] }, Request::Go, Request::Stop] {
             let mut longer = request.encode(1);
             longer.push(0);
             assert_eq!(Request::decode(&longer), None, "a byte too many");
@@ -193,7 +203,7 @@ mod tests {
             other[..4].copy_from_slice(&kind.to_le_bytes());
             assert_eq!(Request::decode(&other), None, "{kind}");
         }
-        let mut short = Request::Hello.encode(1);
+        let mut short = Request::Hello { preloads: &[] }.encode(1);
         short[0] = 2;
         assert_eq!(Request::decode(&short), None, "no room for the entry");
     }
@@ -205,6 +215,9 @@ mod tests {
             Reply::HasThreads,
             Reply::ThreadsUnknown(Errno::ACCESS),
             Reply::Setup(Errno::MFILE),
+            Reply::Preloading(0),
+            Reply::Preloading(7),
+            Reply::Panicked,
             Reply::Started(4_194_304),
             Reply::Fork(Errno::AGAIN),
             Reply::Function(FunctionError::Os(Errno::NOENT)),
@@ -218,9 +231,18 @@ mod tests {
             assert_eq!(Reply::decode(&packet), Some((5, reply)));
             assert_eq!(Reply::decode(&packet[..Reply::LEN - 1]), None);
         }
-        for (kind, detail) in
-            [(0_u32, 0_i32), (1, 1), (3, 0), (3, 4096), (4, 0), (4, -1), (9, 0), (10, 0)]
-        {
+        for (kind, detail) in [
+            (0_u32, 0_i32),
+            (1, 1),
+            (3, 0),
+            (3, 4096),
+            (4, 0),
+            (4, -1),
+            (9, 0),
+            (10, -1),
+            (11, 1),
+            (12, 0),
+        ] {
             let mut packet = [0; Reply::LEN];
             packet[..4].copy_from_slice(&kind.to_le_bytes());
             packet[4..8].copy_from_slice(&detail.to_le_bytes());

@@ -21,13 +21,15 @@
 //! * An application that adopts orphans (a subreaper, or process 1 of a pid namespace) becomes the parent
 //!   of a dead zygote's children. A `Child` reaps its own; one that was forked and not told to go is
 //!   reaped before the error is returned. Left to the application are those whose handles it dropped,
-//!   and one that was killed together with its zygote before its first word: nobody learnt its name.
+//!   one that was killed together with its zygote before its first word, and the process by which a zygote
+//!   that is killed at its very start was asking whether the kernel keeps statuses: nobody learnt their
+//!   names.
 //!
 //! # What a child sees
 //!
 //! | | zygote by fork | zygote by `exec` |
 //! |---|---|---|
-//! | statics, heap | as they were when the zygote was started | as before `main`: `main` never ran |
+//! | statics, heap | as they were when the zygote was started, and what its [preloads](ZygoteBuilder) made of that | as before `main`: `main` never ran. And what the preloads made of that |
 //! | environment, arguments, directory | as then | as when the zygote was started |
 //! | `HashMap` seeds and other random state | whatever had been drawn by then: the same in all children | drawn by each child itself |
 //! | panic hook, logger, stack-overflow message | as then | none yet: `main` and Rust's start before it set them |
@@ -55,11 +57,13 @@
 //! is run; it ends instead, and [`start_by_exec`](Zygote::start_by_exec) says
 //! [`Died`](ZygoteError::Died).
 
+mod builder;
 mod connection;
 mod descriptors;
 mod divert;
 mod error;
 mod message;
+mod preload;
 mod probe;
 mod reaper;
 mod server;
@@ -83,8 +87,9 @@ use crate::clock::Deadline;
 use crate::fdpass::MAX_FDS;
 use crate::function::Function;
 
+pub use builder::ZygoteBuilder;
 pub use divert::init;
-pub use error::ZygoteError;
+pub use error::{PreloadError, ZygoteError};
 pub use spawning::Spawning;
 pub use worker::{ParentWatch, Start};
 
@@ -119,18 +124,25 @@ pub struct Zygote {
     /// `None` after a restart that failed.
     connection: Mutex<Option<Connection>>,
     method: Method,
+    how: ZygoteBuilder,
     /// The process that the zygote works for.
     owner: Pid,
 }
 
 impl Zygote {
+    /// A zygote that calls functions of the program before it serves, so that children find prepared what
+    /// they need.
+    pub const fn builder() -> ZygoteBuilder {
+        ZygoteBuilder::new()
+    }
+
     /// Starts a zygote: by fork if this process has one thread, else by `exec`.
     ///
     /// # Errors
     ///
     /// As [`start_by_fork`](Self::start_by_fork) or [`start_by_exec`](Self::start_by_exec).
     pub fn start() -> Result<Self, ZygoteError> {
-        Self::start_by(Method::Auto)
+        Self::builder().start()
     }
 
     /// Starts a zygote that is a copy of this process at this moment.
@@ -141,7 +153,7 @@ impl Zygote {
     /// [`ZygoteError::Os`] as [`fork`](super::fork()) and `socketpair`, [`ZygoteError::Unresponsive`] and
     /// [`ZygoteError::Died`] if somebody stopped or killed it at its start.
     pub fn start_by_fork() -> Result<Self, ZygoteError> {
-        Self::start_by(Method::Fork)
+        Self::builder().start_by_fork()
     }
 
     /// Starts a zygote that is this program, executed again and turned aside before its `main`.
@@ -153,12 +165,12 @@ impl Zygote {
     /// the program starts threads; [`ZygoteError::Setup`]; [`ZygoteError::Unresponsive`] if it says nothing for 5 s, and
     /// then it is killed; [`ZygoteError::Died`]; [`ZygoteError::Os`].
     pub fn start_by_exec() -> Result<Self, ZygoteError> {
-        Self::start_by(Method::Exec)
+        Self::builder().start_by_exec()
     }
 
-    fn start_by(method: Method) -> Result<Self, ZygoteError> {
-        let connection = Mutex::new(Some(method.start()?));
-        Ok(Self { connection, method, owner: getpid() })
+    fn start_by(method: Method, how: &ZygoteBuilder) -> Result<Self, ZygoteError> {
+        let connection = Mutex::new(Some(method.start(how)?));
+        Ok(Self { connection, method, how: how.clone(), owner: getpid() })
     }
 
     /// Forks a child that calls `entry` with a copy of `bytes` and of the descriptors, and ends with
@@ -272,7 +284,7 @@ impl Zygote {
         connection.become_child(Deadline::after(PATIENCE))
     }
 
-    /// Ends the zygote, if it still runs, and starts another in the same way.
+    /// Ends the zygote, if it still runs, and starts another in the same way, preloads included.
     ///
     /// After [`start`](Self::start), which chooses, it chooses anew: a process that has threads by
     /// now gets its second zygote by `exec`. Children of the first are left alone.
@@ -284,7 +296,7 @@ impl Zygote {
         self.check_owner()?;
         let mut connection = self.lock();
         *connection = None;
-        *connection = Some(self.method.start()?);
+        *connection = Some(self.method.start(&self.how)?);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The zygote itself: one thread that waits for a request, forks, and waits again.
 //!
-//! Nothing of the application runs in it. It owns nothing that anybody would miss: its children are
+//! Nothing of the application runs in it, but for what it was told to call first. It owns nothing that anybody would miss: its children are
 //! held by the application, and reaped by the kernel, so it may be killed at any moment. Where the kernel
 //! keeps no exit status it reaps them itself ([`Reaper`]), and the statuses of those that outlive it are
 //! what is lost.
@@ -26,7 +26,7 @@ use super::probe::kernel_keeps_status;
 use super::reaper::Reaper;
 use super::signals::{self, ChildSignal};
 use super::worker::{Newborn, Start, Voice};
-use super::{descriptors, worker};
+use super::{descriptors, preload, worker};
 use crate::Result;
 use crate::fdpass::{Fds, RecvError, SendError, recv_with_fds, send_with_fds};
 use crate::function::Function;
@@ -86,7 +86,7 @@ fn serve(link: OwnedFd) -> i32 {
     let mut packet = vec![0; MAX_REQUEST];
     // It was sent before this process existed.
     let Ok(mut hello) = recv_with_fds(&link, &mut packet) else { return FAILED };
-    let (Some((_, Request::Hello)), Some(application)) =
+    let (Some((_, Request::Hello { preloads })), Some(application)) =
         (Request::decode(&packet[..hello.len]), hello.fds.next())
     else {
         return FAILED;
@@ -94,6 +94,11 @@ fn serve(link: OwnedFd) -> i32 {
     let name = rustix::thread::name().ok();
     // A name is for the reader of a list; without it nothing else changes.
     let _ = set_name(NAME);
+    if !preloads.is_empty() {
+        if let Err(reply) = preload::run(preloads, &link, &application) {
+            return refuse(&link, reply);
+        }
+    }
     let child_signal = ChildSignal::of_this_process();
     let reaper = if kernel_keeps_status() {
         signals::ignore_children();
@@ -167,7 +172,7 @@ impl Server {
             )) => (sequence, entry, bytes),
             // Meant for a child that died before it could read it.
             Some((_, Request::Go | Request::Stop)) => return Ok(Next::Request),
-            Some((_, Request::Hello)) | None => return Err(Reply::Malformed),
+            Some((_, Request::Hello { .. })) | None => return Err(Reply::Malformed),
         };
         // SAFETY: the application encoded a function of this type.
         let entry = unsafe { Function::<Entry>::from_bytes(entry) };

@@ -7,7 +7,7 @@ use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 use super::connection::Connection;
 use super::message::Request;
-use super::{ZygoteError, descriptors, divert, server};
+use super::{MAX_BYTES, ZygoteBuilder, ZygoteError, descriptors, divert, server};
 use crate::fdpass::send_with_fds;
 use crate::process::signal_set::set_mask;
 use crate::process::threads::is_single_threaded;
@@ -25,7 +25,7 @@ pub(super) enum Method {
 }
 
 impl Method {
-    pub(super) fn start(self) -> Result<Connection, ZygoteError> {
+    pub(super) fn start(self, how: &ZygoteBuilder) -> Result<Connection, ZygoteError> {
         let method = match self {
             // Whoever cannot say how many threads there are must not fork.
             Self::Auto if is_single_threaded() == Ok(true) => Self::Fork,
@@ -35,7 +35,7 @@ impl Method {
         if method == Self::Exec && !divert::is_in_place() {
             return Err(ZygoteError::NoDiversion);
         }
-        let (ours, theirs) = pair()?;
+        let (ours, theirs) = pair(&how.names()?)?;
         let zygote = if method == Self::Fork {
             // The child takes its end along; in this process it is closed with the closure.
             let serve = || server::after_fork(theirs);
@@ -50,17 +50,21 @@ impl Method {
         } else {
             execute(&theirs)?
         };
-        Connection::open(ours, zygote)
+        Connection::open(ours, zygote, how.limit())
     }
 }
 
-/// Both ends of the socket, with the first message on its way: this process's pidfd.
-fn pair() -> Result<(OwnedFd, OwnedFd), ZygoteError> {
+/// Both ends of the socket, with the first message on its way: this process's pidfd, and what the zygote
+/// calls first.
+fn pair(preloads: &[u8]) -> Result<(OwnedFd, OwnedFd), ZygoteError> {
+    if preloads.len() > MAX_BYTES {
+        return Err(ZygoteError::TooManyPreloads);
+    }
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     let (ours, theirs) = (descriptors::lift(ours)?, descriptors::lift(theirs)?);
     let own = pidfd_open(getpid(), PidfdFlags::empty())?;
-    send_with_fds(&ours, &Request::Hello.encode(0), &[own.as_fd()])
+    send_with_fds(&ours, &Request::Hello { preloads }.encode(0), &[own.as_fd()])
         .map_err(super::connection::not_sent)?;
     Ok((ours, theirs))
 }
