@@ -1,23 +1,19 @@
 //! A child process, held by its pidfd.
 
+mod status;
+
 use core::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
+use super::ExitStatus;
 use super::raw::pidfd_send_signal;
-use super::status_link::{StatusReceiver, Word};
-use super::{ExitStatus, pidfd_info};
+use super::status_link::StatusReceiver;
 use crate::clock::Deadline;
 use crate::os::Until;
 use crate::{Errno, Result};
-
-/// How long a process that has ended may remain without a status before that counts as
-/// [`ExitStatus::Unknown`]. Between the end and the status lies only the reaper's own work, which is
-/// microseconds; the bound is for a reaper that never comes, or that is stopped.
-const REAP_BOUND: Duration = Duration::from_secs(1);
 
 /// How often a child that has ended, but is still held by a tracer or by its parent, is looked at again.
 const HELD_SLICE: Duration = Duration::from_millis(10);
@@ -357,44 +353,6 @@ impl Child {
     #[cfg(feature = "std")]
     pub(super) fn wait_unreaped(&self, deadline: Deadline) -> Result<bool> {
         self.poll(PollFlags::IN, deadline.into())
-    }
-
-    /// Reaps the child if it has ended.
-    fn reap(&self) -> Result<Option<ExitStatus>> {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        let status = retry_on_intr(|| waitid(WaitId::PidFd(self.pidfd.as_fd()), options))?;
-        Ok(status.as_ref().map(ExitStatus::from_waitid))
-    }
-
-    /// The status of a child that is not ours to reap: it is a zygote's, SIGCHLD is ignored, another
-    /// thread took it, or this process is not the parent.
-    fn status_from_others(&mut self) -> Result<Option<ExitStatus>> {
-        if !self.poll(PollFlags::IN, Deadline::now().into())? {
-            return Ok(None);
-        }
-        match self.link.as_ref().map(StatusReceiver::look).transpose()? {
-            Some(Word::Status(status)) => return Ok(Some(status)),
-            Some(Word::Silence) => return Ok(self.unknown_at_last()),
-            // The zygote is dead. Whoever adopts the child, perhaps this very process, reaps it.
-            Some(Word::End) => self.link = None,
-            None => {}
-        }
-        match pidfd_info::exit_status(self.pidfd.as_fd()) {
-            Ok(None) => Ok(self.unknown_at_last()),
-            Ok(status) => Ok(status),
-            // A kernel before 6.15 keeps no status after the reap.
-            Err(Errno::NOTTY | Errno::INVAL | Errno::SRCH | Errno::NOSYS) => {
-                let reaped = pidfd_send_signal(self.pidfd.as_fd(), 0, 0) == Err(Errno::SRCH);
-                Ok(if reaped { Some(ExitStatus::Unknown) } else { self.unknown_at_last() })
-            }
-            Err(errno) => Err(errno),
-        }
-    }
-
-    /// Of a child that has ended, and whose reaper has not come yet: `None` within the bound.
-    fn unknown_at_last(&mut self) -> Option<ExitStatus> {
-        let from = *self.unknown_from.get_or_insert_with(|| Deadline::after(REAP_BOUND));
-        from.has_passed().then_some(ExitStatus::Unknown)
     }
 
     /// Waits until the pidfd shows one of `events` or hangs up; `false` at the deadline.
