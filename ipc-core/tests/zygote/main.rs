@@ -88,6 +88,7 @@ fn main() -> std::process::ExitCode {
         ("zygote_short_of_descriptors_before_6_15", || {
             before_6_15(statuses::zygote_short_of_descriptors);
         }),
+        ("becoming_a_child_before_6_15", || before_6_15(statuses::becoming_a_child)),
         ("ten_thousand_cycles_before_6_15", || before_6_15(statuses::cycles)),
         ("thousand_children_before_6_15", || before_6_15(spawning::thousand_by_fork)),
         ("what_children_see_before_6_15", || before_6_15(seeing::by_fork)),

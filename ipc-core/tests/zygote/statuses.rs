@@ -322,6 +322,16 @@ pub(crate) fn zygote_short_of_descriptors() {
     assert_eq!(status(zygote.spawn(first_byte, &[4], &fds).expect("spawn")), ExitStatus::Exited(4));
 }
 
+/// A zygote that becomes a child takes nothing of its office along.
+pub(crate) fn becoming_a_child() {
+    let (zygote, sibling, writer) = zygote_with_child(Zygote::start_by_exec);
+    let child = zygote.become_child(count_descriptors, &[], &[]).expect("become");
+    assert_eq!(status(child), ExitStatus::Exited(4), "0, 1, 2, application");
+    // This process has adopted it.
+    rustix::io::write(&writer, &[6]).expect("write");
+    assert_eq!(status(sibling), ExitStatus::Exited(6));
+}
+
 /// Ten thousand children leave nothing, here or in the zygote.
 pub(crate) fn cycles() {
     let zygote = Zygote::start_by_exec().expect("start");
