@@ -4,6 +4,7 @@
 //! behind. The numbers in the names are those of the catalogue of faults.
 
 mod handles;
+mod libraries;
 mod lives;
 mod preloading;
 mod starting;
@@ -17,6 +18,10 @@ const METHODS: [StartMethod; 4] =
     [StartMethod::Auto, StartMethod::Fork, StartMethod::Spawn, StartMethod::ForkServer];
 
 fn main() -> ExitCode {
+    // A case executes this program again with a library preloaded.
+    if std::env::args().skip(1).eq(["--as", "preloaded"].map(String::from)) {
+        return libraries::preloaded();
+    }
     cases::run(&[
         ("results_are_exit_codes", starting::results_are_exit_codes),
         ("errors_are_said", starting::errors_are_said),
@@ -33,6 +38,10 @@ fn main() -> ExitCode {
         ("helpers_prepare_what_children_need", preloading::helpers_prepare),
         ("failing_preload_is_an_error", preloading::failing_preload),
         ("forked_context_has_its_own_helper", starting::forked_context_has_its_own_helper),
+        ("function_of_a_library_on_both_sides", libraries::on_both_sides),
+        ("function_of_a_library_on_one_side", libraries::on_one_side),
+        ("function_of_a_library_without_a_build_id", libraries::without_a_build_id),
+        ("function_of_a_program_that_moves", libraries::of_a_program_that_moves),
         ("every_handle_under_every_method", handles::every_handle),
         ("handles_at_the_limit", handles::at_the_limit),
         ("handles_move", handles::they_move),

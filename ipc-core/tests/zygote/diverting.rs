@@ -1,16 +1,16 @@
 //! Programs that are, or are not, meant to be zygotes.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use ipc_testkit::cases::library::{BuildId, Library};
 use ipc_testkit::cases::seccomp::{When, answer};
 use ipc_testkit::cases::skip;
 use rustix::fs::{MemfdFlags, fstat, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use crate::roles::{MARKS, PLUG, command};
+use crate::roles::{MARKS, command};
 use crate::tools::{loader, raw_fork};
 
 const MARKER: &str = "IPC_ZYGOTE";
@@ -95,48 +95,13 @@ pub(crate) fn main_runs_once() {
     assert_marks_once(&mut command("counted"));
 }
 
-/// The source of a library whose constructor, which runs before the program's, diverts if it may.
-const PLUG_SOURCE: &str = r#"
-    extern "C" fn constructor() { ipc_core::process::init() }
-    #[used]
-    #[unsafe(link_section = ".init_array")]
-    static CONSTRUCTOR: extern "C" fn() = constructor;
-"#;
-
 /// The zygote of a program under `LD_PRELOAD` is served by the program's own code.
 pub(crate) fn library_copy() {
-    let program = std::env::current_exe().expect("/proc");
-    let beside = program.parent().expect("a folder");
-    let directory = std::env::temp_dir().join(format!("{PLUG}-{}", std::process::id()));
-    std::fs::create_dir(&directory).expect("create");
-    let (source, library) = (directory.join("plug.rs"), directory.join("plug.so"));
-    std::fs::write(&source, PLUG_SOURCE).expect("write");
-    let built = newest_rlib(beside).is_some_and(|rlib| {
-        let mut compiler = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()));
-        compiler.args(["--edition=2024", "--crate-type=cdylib", "-Awarnings", "-L"]).arg(beside);
-        compiler.arg("--extern").arg(format!("ipc_core={}", rlib.display()));
-        compiler.arg(&source).arg("-o").arg(&library);
-        compiler.output().is_ok_and(|output| output.status.success())
-    });
-    let output = built.then(|| command("preloaded").env("LD_PRELOAD", &library).output());
-    std::fs::remove_dir_all(&directory).expect("remove");
-    match output {
-        Some(output) => {
-            let output = output.expect("run");
-            assert!(output.status.success(), "{output:?}");
-        }
-        None => skip("no compiler that fits the built crate"),
-    }
-}
-
-/// This crate as it was built for the test.
-fn newest_rlib(directory: &Path) -> Option<PathBuf> {
-    let files = std::fs::read_dir(directory).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-    let is_ours = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("libipc_core-") && name.ends_with(".rlib")
+    let Some(library) = Library::build(BuildId::Some) else {
+        skip("no compiler that fits the built crate");
     };
-    files.filter(is_ours).max_by_key(|path| path.metadata().and_then(|file| file.modified()).ok())
+    let output = command("preloaded").env("LD_PRELOAD", library.path()).output().expect("run");
+    assert!(output.status.success(), "{output:?}");
 }
 
 /// `/proc/self/exe` is the loader, and its first argument a program that it would run.

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::{Command, ExitCode};
 
 use ipc_core::process::{Start, Zygote, ZygoteError};
+use ipc_testkit::cases::library;
 
 use crate::tools::{code_of, files_of_frames, sleeping_thread};
 
@@ -52,16 +53,13 @@ pub(crate) fn play() -> Option<ExitCode> {
     }
 }
 
-/// What the library of the role `preloaded` has in its name.
-pub(crate) const PLUG: &str = "zygote-plug";
-
 /// How many frames below this entry are a library's that was preloaded.
 fn frames_of_plug(_: Start) -> i32 {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc");
-    if !maps.contains(PLUG) {
+    if !maps.contains(library::NAME) {
         return 100;
     }
-    let is_plug = |file: &String| file.contains(PLUG);
+    let is_plug = |file: &String| file.contains(library::NAME);
     files_of_frames().iter().filter(|file| is_plug(file)).count().try_into().expect("few")
 }
 

@@ -12,6 +12,7 @@
 #![expect(unsafe_code, reason = "fork, and a page that outlives the processes that share it")]
 
 pub mod events;
+pub mod library;
 pub mod seccomp;
 pub mod signals;
 pub mod storm;

@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::Result;
+use crate::function::FunctionRef;
 use crate::process::threads::is_single_threaded;
 use crate::process::{Child, Start, Zygote, ZygoteBuilder, ZygoteError};
 
@@ -212,21 +213,23 @@ impl Context {
         self.method
     }
 
-    /// A fresh or forked child that calls `entry`; not for [`StartMethod::Fork`].
+    /// A fresh or forked child that calls `entry`, which calls `function`; not for
+    /// [`StartMethod::Fork`].
     pub(super) fn spawn(
         &self,
         entry: fn(Start) -> i32,
+        function: &[u8; FunctionRef::LEN],
         bytes: &[u8],
         fds: &[BorrowedFd<'_>],
     ) -> Result<Child, ZygoteError> {
         if self.method == StartMethod::Spawn {
-            return Zygote::start_by_exec()?.become_child(entry, bytes, fds);
+            return Zygote::start_by_exec()?.become_caller(entry, Some(function), bytes, fds);
         }
         let helper = self.helper(None)?;
-        match helper.spawn(entry, bytes, fds) {
+        match helper.spawn_caller(entry, function, bytes, fds) {
             // Somebody killed it, or this is a fork's copy. No child has run.
             Err(ZygoteError::Died | ZygoteError::ForeignProcess) => {
-                self.helper(Some(&helper))?.spawn(entry, bytes, fds)
+                self.helper(Some(&helper))?.spawn_caller(entry, function, bytes, fds)
             }
             result => result,
         }

@@ -33,7 +33,9 @@ pub enum StartError {
         /// How many may be.
         most: usize,
     },
-    /// The function has no name by which another process could find it.
+    /// The function has no name by which another process could find it, or the new process has not
+    /// loaded the library that it is of ([`FunctionError::UnknownModule`]): a plugin, say, that this
+    /// process opened itself. A [`Fork`](super::StartMethod::Fork) has it.
     Function(FunctionError),
     /// `fork` is refused: there are other threads, mostly.
     Fork(ForkFnError),
@@ -81,7 +83,10 @@ impl From<ForkFnError> for StartError {
 
 impl From<ZygoteError> for StartError {
     fn from(error: ZygoteError) -> Self {
-        Self::Zygote(error)
+        match error {
+            ZygoteError::Function(error) => Self::Function(error),
+            error => Self::Zygote(error),
+        }
     }
 }
 

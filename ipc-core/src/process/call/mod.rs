@@ -33,8 +33,7 @@ pub use report::Report;
 /// # The end
 ///
 /// The child ends with the function's result as exit code ([`Report`]), with 101 after a panic, and
-/// with 124 if the argument cannot be read there, or the function is of a library that is not loaded
-/// there. It outlives this process unless it is a
+/// with 124 if the argument cannot be read there. It outlives this process unless it is a
 /// [`daemon`](Self::daemon).
 ///
 /// Its exit status is exact. **Before Linux 6.15** a child of a helper, which is one of [`StartMethod::Auto`] or
@@ -175,15 +174,11 @@ where
                 }
             })?);
         }
-        let orders = Orders {
-            function: Function::of(function)?.to_bytes().into(),
-            name,
-            daemon,
-            argument: None,
-        };
+        let function = Function::of(function)?.to_bytes();
+        let orders = Orders { function: function.into(), name, daemon, argument: None };
         let (bytes, fds) = orders.pack(Parcel::pack(&argument)?)?;
         let fds: alloc::vec::Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-        Ok(context.spawn(enter::<A, R>, &bytes, &fds)?)
+        Ok(context.spawn(enter::<A, R>, &function, &bytes, &fds)?)
     }
 }
 

@@ -16,7 +16,11 @@ use alloc::vec::Vec;
 const HEADER: usize = 16;
 
 /// The longest packet: the header and the body of [`Request::Spawn`].
-pub(super) const MAX_REQUEST: usize = HEADER + FunctionRef::LEN + MAX_BYTES;
+pub(super) const MAX_REQUEST: usize = HEADER + 2 * FunctionRef::LEN + MAX_BYTES;
+
+/// A function's name. An entry may have another function to call, which must be there as well; one
+/// that has not is named twice.
+pub(super) type Name = [u8; FunctionRef::LEN];
 
 /// What the application says.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,9 +29,9 @@ pub(super) enum Request<'a> {
     /// first stand one behind the other.
     Hello { preloads: &'a [u8] },
     /// Make a child that calls `entry` with `bytes` and the descriptors beside them.
-    Spawn { entry: &'a [u8; FunctionRef::LEN], bytes: &'a [u8] },
+    Spawn { entry: &'a Name, calls: &'a Name, bytes: &'a [u8] },
     /// Be that child yourself.
-    Become { entry: &'a [u8; FunctionRef::LEN], bytes: &'a [u8] },
+    Become { entry: &'a Name, calls: &'a Name, bytes: &'a [u8] },
     /// To the new child: the application holds its pidfd, go.
     Go,
     /// To the new child: the application could not take its pidfd, end.
@@ -36,21 +40,20 @@ pub(super) enum Request<'a> {
 
 impl<'a> Request<'a> {
     pub(super) fn encode(&self, sequence: u64) -> Vec<u8> {
-        let (kind, entry, bytes): (u32, &[u8], &[u8]) = match *self {
-            Self::Hello { preloads } => (1, &[], preloads),
-            Self::Spawn { entry, bytes } => (2, entry, bytes),
-            Self::Go => (3, &[], &[]),
-            Self::Stop => (4, &[], &[]),
-            Self::Become { entry, bytes } => (5, entry, bytes),
+        let (kind, body): (u32, [&[u8]; 3]) = match *self {
+            Self::Hello { preloads } => (1, [preloads, &[], &[]]),
+            Self::Spawn { entry, calls, bytes } => (2, [entry, calls, bytes]),
+            Self::Go => (3, [&[]; 3]),
+            Self::Stop => (4, [&[]; 3]),
+            Self::Become { entry, calls, bytes } => (5, [entry, calls, bytes]),
         };
-        let len = entry.len() + bytes.len();
+        let len: usize = body.iter().map(|part| part.len()).sum();
         let mut packet = Vec::with_capacity(HEADER + len);
         packet.extend_from_slice(&kind.to_le_bytes());
         // The caller keeps `bytes` below `MAX_BYTES`.
         packet.extend_from_slice(&(len as u32).to_le_bytes());
         packet.extend_from_slice(&sequence.to_le_bytes());
-        packet.extend_from_slice(entry);
-        packet.extend_from_slice(bytes);
+        body.iter().for_each(|part| packet.extend_from_slice(part));
         packet
     }
 
@@ -64,8 +67,12 @@ impl<'a> Request<'a> {
         let request = match (kind, body) {
             (1, preloads) if preloads.len() % FunctionRef::LEN == 0 => Self::Hello { preloads },
             (2 | 5, body) => {
-                let (entry, bytes) = body.split_first_chunk()?;
-                if kind == 2 { Self::Spawn { entry, bytes } } else { Self::Become { entry, bytes } }
+                let (entry, body) = body.split_first_chunk()?;
+                let (calls, bytes) = body.split_first_chunk()?;
+                match kind {
+                    2 => Self::Spawn { entry, calls, bytes },
+                    _ => Self::Become { entry, calls, bytes },
+                }
             }
             (3, []) => Self::Go,
             (4, []) => Self::Stop,
@@ -99,7 +106,7 @@ pub(super) enum Reply {
     Started(i32),
     /// No child: the zygote met this.
     Fork(Errno),
-    /// No child: the entry's name stands for no function.
+    /// No child: the name of the entry, or of what it calls, stands for no function.
     Function(FunctionError),
     /// The request was not understood.
     Malformed,
@@ -167,16 +174,17 @@ fn word(header: &[u8; HEADER], at: usize) -> u32 {
 mod tests {
     use super::*;
 
-    const ENTRY: [u8; FunctionRef::LEN] = [7; FunctionRef::LEN];
+    const ENTRY: Name = [7; FunctionRef::LEN];
+    const CALLED: Name = [8; FunctionRef::LEN];
 
     #[test]
     fn requests_come_back() {
         for request in [
             Request::Hello { preloads: &[] },
             Request::Hello { preloads: &[3; 2 * FunctionRef::LEN] },
-            Request::Spawn { entry: &ENTRY, bytes: b"" },
-            Request::Spawn { entry: &ENTRY, bytes: b"some" },
-            Request::Become { entry: &ENTRY, bytes: b"some" },
+            Request::Spawn { entry: &ENTRY, calls: &ENTRY, bytes: b"" },
+            Request::Spawn { entry: &ENTRY, calls: &CALLED, bytes: b"some" },
+            Request::Become { entry: &ENTRY, calls: &CALLED, bytes: b"some" },
             Request::Go,
             Request::Stop,
         ] {
@@ -187,7 +195,7 @@ mod tests {
 
     #[test]
     fn broken_requests_are_refused() {
-        let whole = Request::Spawn { entry: &ENTRY, bytes: b"some" }.encode(1);
+        let whole = Request::Spawn { entry: &ENTRY, calls: &CALLED, bytes: b"some" }.encode(1);
         for len in 0..whole.len() {
             assert_eq!(Request::decode(&whole[..len]), None, "{len}");
         }

@@ -78,7 +78,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::process::getpid;
 
 use self::connection::Connection;
-use self::message::Request;
+use self::message::{Name, Request};
 use self::spawning::PATIENCE;
 use self::start::Method;
 use super::{Child, Pid};
@@ -199,9 +199,19 @@ impl Zygote {
         bytes: &[u8],
         fds: &[BorrowedFd<'_>],
     ) -> Result<Child, ZygoteError> {
-        let mut spawning = self.begin_spawn(entry, bytes, fds)?;
-        // It loses its patience before that.
-        spawning.wait_until(Deadline::FAR)?.ok_or(ZygoteError::Unresponsive)
+        self.begin(entry, None, bytes, fds)?.finish()
+    }
+
+    /// As [`spawn`](Self::spawn), with an entry that has another function to call.
+    #[cfg(feature = "serde")]
+    pub(super) fn spawn_caller(
+        &self,
+        entry: fn(Start) -> i32,
+        calls: &Name,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Child, ZygoteError> {
+        self.begin(entry, Some(calls), bytes, fds)?.finish()
     }
 
     /// Asks for a child as [`spawn`](Self::spawn) does, and does not wait for it: for a thread that
@@ -242,11 +252,21 @@ impl Zygote {
         bytes: &[u8],
         fds: &[BorrowedFd<'_>],
     ) -> Result<Spawning<'_>, ZygoteError> {
+        self.begin(entry, None, bytes, fds)
+    }
+
+    fn begin(
+        &self,
+        entry: fn(Start) -> i32,
+        calls: Option<&Name>,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Spawning<'_>, ZygoteError> {
         self.check_owner()?;
         check(bytes, fds)?;
         let entry = Function::of(entry).map_err(ZygoteError::Function)?.to_bytes();
         let mut connection = self.lock();
-        let request = Request::Spawn { entry: &entry, bytes };
+        let request = Request::Spawn { entry: &entry, calls: calls.unwrap_or(&entry), bytes };
         connection.as_mut().ok_or(ZygoteError::Died)?.request(&request, fds)?;
         Ok(Spawning::new(self, connection))
     }
@@ -270,8 +290,20 @@ impl Zygote {
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     pub fn become_child(
+        self,
+        entry: fn(Start) -> i32,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Child, ZygoteError> {
+        self.become_caller(entry, None, bytes, fds)
+    }
+
+    /// As [`become_child`](Self::become_child), perhaps with an entry that has another function to
+    /// call.
+    pub(super) fn become_caller(
         mut self,
         entry: fn(Start) -> i32,
+        calls: Option<&Name>,
         bytes: &[u8],
         fds: &[BorrowedFd<'_>],
     ) -> Result<Child, ZygoteError> {
@@ -280,7 +312,8 @@ impl Zygote {
         let entry = Function::of(entry).map_err(ZygoteError::Function)?.to_bytes();
         let connection = self.connection.get_mut().unwrap_or_else(PoisonError::into_inner);
         let mut connection = connection.take().ok_or(ZygoteError::Died)?;
-        connection.request(&Request::Become { entry: &entry, bytes }, fds)?;
+        let request = Request::Become { entry: &entry, calls: calls.unwrap_or(&entry), bytes };
+        connection.request(&request, fds)?;
         connection.become_child(Deadline::after(PATIENCE))
     }
 

@@ -29,7 +29,7 @@ use super::worker::{Newborn, Start, Voice};
 use super::{descriptors, preload, worker};
 use crate::Result;
 use crate::fdpass::{Fds, RecvError, SendError, recv_with_fds, send_with_fds};
-use crate::function::Function;
+use crate::function::{Function, FunctionRef};
 use crate::process::fork::last_errno;
 use crate::process::signal_set::set_mask;
 use crate::process::threads::is_single_threaded;
@@ -165,15 +165,20 @@ impl Server {
     fn answer(&mut self, packet: &[u8], fds: Fds) -> Result<Next, Reply> {
         let request = Request::decode(packet);
         let itself = matches!(request, Some((_, Request::Become { .. })));
-        let (sequence, entry, bytes) = match request {
+        let (sequence, entry, calls, bytes) = match request {
             Some((
                 sequence,
-                Request::Spawn { entry, bytes } | Request::Become { entry, bytes },
-            )) => (sequence, entry, bytes),
+                Request::Spawn { entry, calls, bytes } | Request::Become { entry, calls, bytes },
+            )) => (sequence, entry, calls, bytes),
             // Meant for a child that died before it could read it.
             Some((_, Request::Go | Request::Stop)) => return Ok(Next::Request),
             Some((_, Request::Hello { .. })) | None => return Err(Reply::Malformed),
         };
+        if calls != entry {
+            // The child could only end for want of it.
+            let called = FunctionRef::from_bytes(calls).and_then(|called| called.resolve());
+            called.map_err(Reply::Function)?;
+        }
         // SAFETY: the application encoded a function of this type.
         let entry = unsafe { Function::<Entry>::from_bytes(entry) };
         let entry = entry.and_then(|entry| entry.resolve()).map_err(Reply::Function)?;

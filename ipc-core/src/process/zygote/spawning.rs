@@ -58,6 +58,12 @@ impl<'a> Spawning<'a> {
         self.over = true;
         result
     }
+
+    /// The child, or why there is none.
+    pub(super) fn finish(mut self) -> Result<Child, ZygoteError> {
+        // It loses its patience before that.
+        self.wait_until(Deadline::FAR)?.ok_or(ZygoteError::Unresponsive)
+    }
 }
 
 impl AsFd for Spawning<'_> {
