@@ -20,13 +20,16 @@
 //!
 //! # Bytes from others
 //!
-//! Whatever the bytes are, unpacking ends with a value or an error, takes memory in proportion to
-//! their number, and leaves no descriptor behind: for most types. Take these only from peers that you
-//! trust:
+//! Whatever the bytes are, and whatever the type, unpacking ends with a value or an error, takes time
+//! and memory in proportion to their number, and leaves no descriptor behind. For that, two things
+//! have a bound:
 //!
-//! * a type that holds itself, such as a tree. A very deep one overflows the stack, which ends the
-//!   process;
-//! * a list of values that take no bytes at all. Its length is just said, and may be 2⁶⁴ − 1.
+//! * lists, maps, options and enums lie in one another at most [`MAX_DEPTH`] deep. A type that holds
+//!   itself, such as a tree, could else overflow the stack, which ends the process;
+//! * at most [`MAX_EMPTY`] elements of lists take no bytes at all. How many there are is just said,
+//!   and may be 2⁶⁴ − 1.
+//!
+//! Packing has no such bounds: a value beyond them is refused by whoever unpacks it.
 //!
 //! # Examples
 //!
@@ -57,6 +60,32 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{Errno, Result};
+
+mod bounded;
+
+/// How deep lists, maps, options and enums may lie in one another in a value that is unpacked.
+///
+/// # Examples
+///
+/// ```
+/// use ipc_core::parcel::{MAX_DEPTH, Parcel, ParcelError};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Nested(Vec<Nested>);
+///
+/// let nested = |depth| (1..depth).fold(Nested(Vec::new()), |inner, _| Nested(vec![inner]));
+/// let parcel = Parcel::pack(&nested(MAX_DEPTH))?;
+/// assert!(parcel.unpack::<Nested>().is_ok());
+/// let parcel = Parcel::pack(&nested(MAX_DEPTH + 1))?;
+/// assert!(matches!(parcel.unpack::<Nested>(), Err(ParcelError::TooDeep)));
+/// # Ok::<(), ParcelError>(())
+/// ```
+pub const MAX_DEPTH: u32 = 128;
+
+/// How many elements of lists and entries of maps may take no bytes at all, such as those of a
+/// `Vec<()>`, in all of a value that is unpacked.
+pub const MAX_EMPTY: u32 = 1 << 16;
 
 std::thread_local! {
     /// What the value that is being packed, or unpacked, has for its handles.
@@ -114,20 +143,42 @@ impl Parcel {
     /// # Errors
     ///
     /// [`ParcelError::Unpack`] if the bytes are not such a value, or more than one;
+    /// [`ParcelError::TooDeep`] and [`ParcelError::TooMany`] beyond the bounds of a value;
     /// [`ParcelError::Missing`] if they name a descriptor that did not come, or name one twice;
     /// [`ParcelError::Refused`] if one is not what a handle needs. All descriptors are closed then.
     pub fn unpack<T: DeserializeOwned>(self) -> Result<T, ParcelError> {
         let scope = Scope::enter(false, self.fds.into_iter().map(Some).collect());
-        let unpacked = postcard::take_from_bytes(&self.bytes);
+        let unpacked = bounded::take(&self.bytes);
         match (unpacked, scope.leave().failure) {
             (Ok((value, [])), None) => Ok(value),
             (_, Some(failure)) => Err(failure),
             (Ok((_, rest)), None) => {
                 Err(ParcelError::Unpack(format!("{} bytes are left", rest.len())))
             }
-            (Err(error), None) => Err(ParcelError::Unpack(error.to_string())),
+            (Err(error), None) => Err(error),
         }
     }
+}
+
+/// Reads a value without handles from the front of `bytes`, with the bounds of a parcel; the rest of
+/// the bytes comes back.
+///
+/// # Errors
+///
+/// [`ParcelError::Unpack`], [`ParcelError::TooDeep`] and [`ParcelError::TooMany`], as
+/// [`Parcel::unpack`].
+///
+/// # Examples
+///
+/// ```
+/// use ipc_core::parcel::take_from_bytes;
+///
+/// let (number, rest) = take_from_bytes::<u8>(&[7, 1, b'x'])?;
+/// assert_eq!((number, take_from_bytes::<String>(rest)?), (7, ("x".into(), &[][..])));
+/// # Ok::<(), ipc_core::parcel::ParcelError>(())
+/// ```
+pub fn take_from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), ParcelError> {
+    bounded::take(bytes)
 }
 
 static_assertions::assert_impl_all!(Parcel: Send, Sync);
@@ -314,6 +365,10 @@ pub enum ParcelError {
     Pack(String),
     /// The bytes are not such a value.
     Unpack(String),
+    /// Lists, maps, options and enums lie in one another deeper than [`MAX_DEPTH`].
+    TooDeep,
+    /// More than [`MAX_EMPTY`] elements of lists take no bytes.
+    TooMany,
     /// A handle's descriptor could not be copied.
     Copy(Errno),
     /// The bytes name a descriptor that did not come, or name one twice.
@@ -327,6 +382,8 @@ impl fmt::Display for ParcelError {
         match self {
             Self::Pack(why) => write!(f, "the value cannot be packed: {why}"),
             Self::Unpack(why) => write!(f, "the value cannot be unpacked: {why}"),
+            Self::TooDeep => write!(f, "the value lies deeper than {MAX_DEPTH} levels"),
+            Self::TooMany => f.write_str("the value has more elements than its bytes can hold"),
             Self::Copy(errno) => write!(f, "a handle cannot be copied: {errno}"),
             Self::Missing => f.write_str("a handle's descriptor did not come"),
             Self::Refused(why) => write!(f, "a descriptor is not what its handle needs: {why}"),

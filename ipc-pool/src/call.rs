@@ -19,6 +19,7 @@ use core::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 
 use ipc_core::function::FunctionError;
+use ipc_core::parcel::{ParcelError, take_from_bytes};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -90,7 +91,7 @@ fn one<A: DeserializeOwned, R: Serialize>(
     output: &mut Vec<u8>,
     limit: usize,
 ) -> Result<(), TaskError> {
-    let argument = postcard::from_bytes(argument).map_err(decode)?;
+    let (argument, _) = take_from_bytes(argument).map_err(decode)?;
     call_one::<A, R>(function, argument, output, limit)
 }
 
@@ -101,10 +102,10 @@ fn many<A: DeserializeOwned, R: Serialize>(
     limit: usize,
 ) -> Result<(), TaskError> {
     let count: u32;
-    (count, arguments) = postcard::take_from_bytes(arguments).map_err(decode)?;
+    (count, arguments) = take_from_bytes(arguments).map_err(decode)?;
     for _ in 0..count {
         let argument;
-        (argument, arguments) = postcard::take_from_bytes(arguments).map_err(decode)?;
+        (argument, arguments) = take_from_bytes(arguments).map_err(decode)?;
         call_one::<A, R>(function, argument, output, limit)?;
     }
     Ok(())
@@ -124,7 +125,7 @@ fn call_one<A, R: Serialize>(
     if size > limit { Err(TaskError::TooLarge { size, limit }) } else { Ok(()) }
 }
 
-fn decode(error: postcard::Error) -> TaskError {
+fn decode(error: ParcelError) -> TaskError {
     TaskError::Decode(error.to_string())
 }
 
@@ -154,7 +155,8 @@ pub(crate) fn put_failure(failure: &TaskError, to: &mut Vec<u8>) {
 
 /// The failure that `bytes` are.
 pub(crate) fn failure(bytes: &[u8]) -> TaskError {
-    match postcard::from_bytes::<(u8, String, u64, u64)>(bytes) {
+    let parts = take_from_bytes::<(u8, String, u64, u64)>(bytes);
+    match parts.map(|(parts, _)| parts) {
         Ok((0, message, ..)) => TaskError::Panicked { message },
         Ok((1, why, ..)) => TaskError::Decode(why),
         Ok((2, why, ..)) => TaskError::Encode(why),
@@ -206,6 +208,25 @@ mod tests {
         let (result, _) = run(of_one(|text: String| text).unwrap(), &u64::MAX);
         assert!(matches!(result, Err(TaskError::Decode(_))), "{result:?}");
         assert!(matches!(make(&[1, 2], &mut Vec::new(), 100), Err(TaskError::Decode(_))));
+    }
+
+    #[test]
+    fn a_value_that_lies_too_deep_is_an_error() {
+        #[derive(serde::Deserialize)]
+        struct Nested(Vec<Nested>);
+        fn depth(value: &Nested) -> usize {
+            1 + value.0.first().map_or(0, depth)
+        }
+        let calls =
+            || [of_one(|value: Nested| depth(&value)), of_many(|value: Nested| depth(&value))];
+        for (call, count) in calls().into_iter().zip([&[][..], &[1]]) {
+            let mut call = call.unwrap();
+            call.extend_from_slice(count);
+            call.resize(call.len() + 1_000_000, 1);
+            call.push(0);
+            let error = make(&call, &mut Vec::new(), 100).unwrap_err();
+            assert_eq!(error, TaskError::Decode(ParcelError::TooDeep.to_string()));
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
 use ipc_core::clock::Deadline;
+use ipc_core::parcel::take_from_bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -109,8 +110,8 @@ impl<R: DeserializeOwned> Running<'_, R> {
         let mut rest = bytes.as_slice();
         for _ in 0..count {
             let result;
-            (result, rest) = postcard::take_from_bytes(rest)
-                .map_err(|error| TaskError::Decode(error.to_string()))?;
+            (result, rest) =
+                take_from_bytes(rest).map_err(|error| TaskError::Decode(error.to_string()))?;
             self.results.push(result);
         }
         Ok(())

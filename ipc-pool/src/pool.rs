@@ -42,7 +42,8 @@ use crate::ticket::Ticket;
 /// [postcard](https://docs.rs/postcard)'s form. That form does not describe itself, so what asks its bytes what
 /// they are is an `Encode` or `Decode` error: `untagged` and internally tagged enums, `flatten`, and whatever calls
 /// `deserialize_any`, such as a JSON value. With `skip_serializing_if` a value is misread. Handles do not travel to
-/// workers: not connections, and not regions. A value that does not fit into the slot of its task travels in parts,
+/// workers: not connections, and not regions. A value of a type that holds itself may be
+/// [`MAX_DEPTH`](ipc_core::parcel::MAX_DEPTH) levels deep. A value that does not fit into the slot of its task travels in parts,
 /// so there is no limit but [`Builder::limit`].
 ///
 /// # Programs with threads

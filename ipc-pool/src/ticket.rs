@@ -6,6 +6,7 @@ use core::marker::PhantomData;
 use core::time::Duration;
 
 use ipc_core::clock::Deadline;
+use ipc_core::parcel::take_from_bytes;
 use serde::de::DeserializeOwned;
 
 use crate::backend::{Backend, Outcome, TaskId};
@@ -125,7 +126,8 @@ impl<R: DeserializeOwned> Ticket<R> {
 }
 
 fn read<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, TaskError> {
-    postcard::from_bytes(bytes).map_err(|error| TaskError::Decode(error.to_string()))
+    let read = take_from_bytes(bytes).map(|(result, _)| result);
+    read.map_err(|error| TaskError::Decode(error.to_string()))
 }
 
 impl<R> Drop for Ticket<R> {

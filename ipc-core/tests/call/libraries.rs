@@ -7,10 +7,11 @@
 #![expect(unsafe_code, reason = "a function of a library is found by its name")]
 
 use core::ffi::CStr;
+use core::time::Duration;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, ExitCode};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ipc_core::connection::{RecvError, Sender, simplex};
 use ipc_core::function::FunctionError;

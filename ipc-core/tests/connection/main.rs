@@ -3,6 +3,9 @@
 //! Each case runs in a process of its own (see `cases`), which checks at its end that the number of
 //! open descriptors is what it was. The numbers in the names are those of the catalogue of faults.
 
+extern crate alloc;
+
+mod bounds;
 mod dying;
 mod hostile;
 mod messages;
@@ -51,5 +54,10 @@ fn main() -> ExitCode {
         ("f11_packing_short_of_descriptors", parcels::f11_short_of_descriptors),
         ("parcel_inside_a_parcel", parcels::nested),
         ("panic_while_packing", parcels::panicking),
+        ("depth_is_bounded_in_every_shape", bounds::depth),
+        ("depth_fits_into_a_small_stack", bounds::small_stack),
+        ("deep_values_of_a_hostile_peer", bounds::hostile_depth),
+        ("lengths_of_a_hostile_peer", bounds::hostile_lengths),
+        ("empty_elements_are_counted", bounds::empty_elements),
     ])
 }

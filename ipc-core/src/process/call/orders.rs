@@ -22,7 +22,7 @@ use crate::Result;
 use crate::fdpass::MAX_FDS;
 use crate::function::Function;
 use crate::os::check_file_size;
-use crate::parcel::Parcel;
+use crate::parcel::{Parcel, take_from_bytes};
 use crate::process::Start;
 use crate::process::call::StartError;
 use crate::process::zygote::MAX_BYTES;
@@ -77,7 +77,7 @@ fn file_of(bytes: &[u8]) -> Result<OwnedFd> {
 /// The first code of ours in a child that was not forked from this process.
 pub(super) fn enter<A: DeserializeOwned, R: Report>(start: Start) -> i32 {
     let understood: Result<_, alloc::boxed::Box<dyn core::error::Error>> = (|| {
-        let orders: Orders = postcard::from_bytes(&start.bytes)?;
+        let (orders, _): (Orders, _) = take_from_bytes(&start.bytes)?;
         let name = orders.function.as_slice().try_into()?;
         // SAFETY: see the head of this file.
         let function = unsafe { Function::<fn(A) -> R>::from_bytes(name) }?.resolve()?;
