@@ -47,10 +47,12 @@ prove 'instructions of the fast paths' '^instructions: ' cargo test -p ipc-bench
 if cargo +nightly --version > /dev/null 2>&1; then
     cargo +nightly fuzz --version > /dev/null 2>&1 || cargo install --locked --root target/tools cargo-fuzz
     export PATH="$PWD/target/tools/bin:$PATH"
-    mkdir -p fuzz/corpus/ring_spsc
-    prove "fuzz, ring_spsc, $FUZZ_SECONDS s" 'Done [0-9]+ runs' \
-        cargo +nightly fuzz run --fuzz-dir fuzz ring_spsc -- -max_total_time="$FUZZ_SECONDS"
+    for target in ring_spsc parcel; do
+        mkdir -p "fuzz/corpus/$target"
+        prove "fuzz, $target, $FUZZ_SECONDS s" 'Done [0-9]+ runs' \
+            cargo +nightly fuzz run --fuzz-dir fuzz "$target" -- -max_total_time="$FUZZ_SECONDS" -malloc_limit_mb=64
+    done
 else
-    echo '| fuzz, ring_spsc | | SKIPPED: no nightly compiler is installed |' >> "$report"
+    echo '| fuzz | | SKIPPED: no nightly compiler is installed |' >> "$report"
 fi
 cat "$report"

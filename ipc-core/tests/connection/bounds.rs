@@ -163,7 +163,7 @@ fn varint(mut number: u64) -> Vec<u8> {
 }
 
 /// The most memory that this process has had at once.
-fn peak() -> usize {
+pub(crate) fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("/proc");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line");
     line.trim_end_matches("kB").trim().parse::<usize>().expect("a number") << 10

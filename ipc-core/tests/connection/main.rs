@@ -5,10 +5,13 @@
 
 extern crate alloc;
 
+mod anything;
 mod bounds;
 mod dying;
 mod hostile;
 mod messages;
+#[path = "../model/mod.rs"]
+mod model;
 mod parcels;
 mod tools;
 
@@ -59,5 +62,8 @@ fn main() -> ExitCode {
         ("deep_values_of_a_hostile_peer", bounds::hostile_depth),
         ("lengths_of_a_hostile_peer", bounds::hostile_lengths),
         ("empty_elements_are_counted", bounds::empty_elements),
+        ("parcels_of_anything", anything::corpus),
+        ("parcels_near_to_it", anything::fixed_seeds),
+        ("planted_bug_in_a_parcel_is_found", anything::planted_bug),
     ])
 }
