@@ -92,8 +92,8 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// What the kernel says to `waitid` or `poll`, which is out of memory at most. Nothing is lost
-    /// by an error: the call may be repeated.
+    /// What the kernel says to `waitid` or `poll`, which is out of memory at most; before Linux 5.4
+    /// `EINVAL`. Nothing is lost by an error: the call may be repeated.
     ///
     /// # Examples
     ///
@@ -283,7 +283,8 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// `ESRCH` if the child has been reaped, `EPERM` if this process may not signal it.
+    /// `ESRCH` if the child has been reaped, `EPERM` if this process may not signal it, `ENOSYS` from a
+    /// sandbox without the call: a signal by number might reach a stranger.
     ///
     /// # Examples
     ///

@@ -7,9 +7,11 @@
 
 use std::io;
 
-/// Which calls are meant: those where one argument, counted from zero, is or is not a number.
+/// Which calls are meant: all, or those where one argument, counted from zero, is or is not a number.
 #[derive(Debug)]
 pub enum When {
+    /// All.
+    Always,
     /// The argument is the number.
     Equal(u32, u32),
     /// It is not.
@@ -32,6 +34,7 @@ pub fn answer(call: i64, when: &When, action: u32) {
     let (index, value, equal, other) = match *when {
         When::Equal(index, value) => (index, value, action, allow),
         When::NotEqual(index, value) => (index, value, allow, action),
+        When::Always => (0, 0, action, action),
     };
     // `struct seccomp_data`: the number of the call at 0, the arguments, eight bytes each, from 16.
     let low_half = 16 + 8 * index + if cfg!(target_endian = "big") { 4 } else { 0 };

@@ -14,7 +14,8 @@ use crate::process::ExitStatus;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ZygoteError {
-    /// A system call failed on this side.
+    /// A system call failed on this side. `ENOSYS`: there are no pidfds (before Linux 5.3), or a
+    /// seccomp filter forbids them, if it does not say `EPERM`.
     Os(Errno),
     /// A zygote cannot be forked: another thread of this process runs.
     ManyThreads,
@@ -67,7 +68,7 @@ pub enum ZygoteError {
 impl fmt::Display for ZygoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Os(errno) => write!(f, "cannot talk to a zygote: {errno}"),
+            Self::Os(errno) => write!(f, "cannot start or reach a zygote: {errno}"),
             Self::ManyThreads => f.write_str("cannot fork a zygote: another thread runs"),
             Self::ThreadsUnknown(errno) => {
                 write!(f, "cannot fork a zygote: number of threads unknown: {errno}")

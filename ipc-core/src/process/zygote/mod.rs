@@ -161,7 +161,7 @@ impl Zygote {
     /// # Errors
     ///
     /// [`ZygoteError::NoDiversion`] if the program would come to its `main`, and then nothing is
-    /// executed; [`ZygoteError::Exec`]; [`ZygoteError::ZygoteHasThreads`] if another constructor of
+    /// executed; [`ZygoteError::Exec`], `ENOENT` without `/proc`; [`ZygoteError::ZygoteHasThreads`] if another constructor of
     /// the program starts threads; [`ZygoteError::Setup`]; [`ZygoteError::Unresponsive`] if it says nothing for 5 s, and
     /// then it is killed; [`ZygoteError::Died`]; [`ZygoteError::Os`].
     pub fn start_by_exec() -> Result<Self, ZygoteError> {
