@@ -44,11 +44,45 @@ fn main() -> ExitCode {
                 _ => 1,
             }
         }
-        Err(ZygoteError::NoDiversion) => 2,
+        Err(ZygoteError::NoDiversion) => of_functions().unwrap_or(2),
         Err(ZygoteError::Unresponsive) if began.elapsed() < Duration::from_secs(9) => 3,
         Err(_) => 4,
     };
     ExitCode::from(code)
+}
+
+/// The same for functions: what would execute the program says why it does not, and what forks works.
+/// A number says what is not so.
+#[cfg(feature = "serde")]
+fn of_functions() -> Option<u8> {
+    use ipc_core::process::{Context, Process, StartError, StartMethod};
+
+    let start = |method| Process::new(|n: i32| n + 1, 5).start_in(&Context::new(method));
+    for method in [StartMethod::Spawn, StartMethod::ForkServer] {
+        let refused = start(method).map(drop);
+        if refused != Err(StartError::Zygote(ZygoteError::NoDiversion)) {
+            return Some(5);
+        }
+    }
+    let forked = start(StartMethod::Fork).ok().map(|mut child| child.wait());
+    if forked != Some(Ok(ExitStatus::Exited(6))) {
+        return Some(6);
+    }
+    // The helper is a fork as long as there is one thread, and would be executed else.
+    let by_helper = start(StartMethod::Auto).ok().map(|mut child| child.wait());
+    if !matches!(by_helper, Some(Ok(ExitStatus::Exited(6) | ExitStatus::Unknown))) {
+        return Some(7);
+    }
+    let (_stop, stopped) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || stopped.recv());
+    let refused = start(StartMethod::Auto).map(drop);
+    let is_named = refused == Err(StartError::Zygote(ZygoteError::NoDiversion));
+    if is_named { None } else { Some(8) }
+}
+
+#[cfg(not(feature = "serde"))]
+fn of_functions() -> Option<u8> {
+    None
 }
 
 /// The exit code of the role, and how many times its `main` began.

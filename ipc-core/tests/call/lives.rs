@@ -57,7 +57,7 @@ pub(crate) fn others_stay() {
 }
 
 /// This process adopts them: the case must leave none behind.
-fn reap_orphans() {
+pub(crate) fn reap_orphans() {
     use rustix::process::{Signal, WaitOptions, kill_process, wait};
     while !no_children() {
         for entry in std::fs::read_dir("/proc/self/task").expect("/proc") {

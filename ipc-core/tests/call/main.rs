@@ -4,6 +4,7 @@
 //! behind. The numbers in the names are those of the catalogue of faults.
 
 mod handles;
+mod helpers;
 mod libraries;
 mod lives;
 mod preloading;
@@ -47,6 +48,11 @@ fn main() -> ExitCode {
         ("handles_move", handles::they_move),
         ("daemons_go_with_their_parent", lives::daemons_go),
         ("others_stay", lives::others_stay),
+        ("p19_who_goes_with_parent_and_helper", helpers::who_goes_with_whom),
+        ("k18_helper_killed_while_several_start", helpers::k18_killed_while_several_start),
+        ("status_beside_a_stopped_helper", helpers::status_beside_a_stopped_helper),
+        ("terminate_graceful_under_every_method", helpers::terminate_graceful),
+        ("s08_handlers_are_left_alone", helpers::s08_handlers_are_left_alone),
         ("nested_in_the_programs_own_context", lives::nested),
         ("cycles_leave_nothing", lives::cycles),
     ])

@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::panic::catch_unwind;
 
 use ipc_core::Errno;
-use ipc_core::connection::{Connection, Receiver, RecvError, Sender, pair, simplex};
+use ipc_core::clock::Deadline;
+use ipc_core::connection::{Connection, Receiver, RecvError, Sender, pair, simplex, wait_any};
 use ipc_core::fdpass::send_with_fds;
 use ipc_core::parcel::{Handle, Parcel, ParcelError};
 use ipc_core::process::fork_fn;
@@ -15,7 +16,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::hostile::packets;
-use crate::tools::{child_without, expect_ok, pattern};
+use crate::tools::{child_without, expect_ok, kill, pattern};
 
 fn file() -> OwnedFd {
     memfd_create(c"sent", MemfdFlags::CLOEXEC).expect("memfd")
@@ -28,10 +29,20 @@ struct Order {
     input: Receiver,
     both: Vec<Connection>,
     file: Option<Handle>,
+    /// The pidfd of a process.
+    other: Handle,
 }
 
 /// To a process that is already running, each kind of handle.
 pub(crate) fn handles_travel() {
+    // Before there is anything that it would keep open.
+    let other = fork_fn(|| {
+        loop {
+            std::thread::park();
+        }
+    });
+    let other = other.expect("fork");
+    let pidfd = Handle::from(other.as_fd().try_clone_to_owned().expect("dup"));
     let (mut ours, mut theirs) = pair().expect("pair");
     let child = child_without(&ours, || {
         let mut order: Order = theirs.recv_value().expect("recv");
@@ -43,7 +54,9 @@ pub(crate) fn handles_travel() {
             assert_eq!(connection.recv(), Ok(vec![100]));
         }
         let inode = fstat(order.file.expect("a file")).expect("fstat").st_ino;
+        assert_eq!(wait_any(&[&order.other], Deadline::now()), Ok(Vec::new()), "it runs");
         theirs.send_value(&inode).expect("send");
+        assert_eq!(wait_any(&[order.other], Deadline::FAR), Ok(vec![0]), "it ends");
     });
     drop(theirs);
     let (mut answers, reply) = simplex().expect("simplex");
@@ -51,8 +64,8 @@ pub(crate) fn handles_travel() {
     let (mut near, far): (Vec<_>, Vec<_>) = (0..10).map(|_| pair().expect("pair")).unzip();
     let file = file();
     let inode = fstat(&file).expect("fstat").st_ino;
-    let order =
-        Order { name: "bob".into(), reply, input, both: far, file: Some(Handle::from(file)) };
+    let file = Some(Handle::from(file));
+    let order = Order { name: "bob".into(), reply, input, both: far, file, other: pidfd };
     ours.send_value(&order).expect("send");
     // They were copied: the other process has its own.
     drop(order);
@@ -64,6 +77,7 @@ pub(crate) fn handles_travel() {
         connection.send(&[100]).expect("send");
     }
     assert_eq!(ours.recv_value::<u64>(), Ok(inode));
+    kill(other);
     expect_ok(child);
 }
 

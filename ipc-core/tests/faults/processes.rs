@@ -12,7 +12,7 @@ use ipc_core::Errno;
 use ipc_core::clock::Deadline;
 use ipc_core::futex::{self, Entry, Wake};
 use ipc_core::identity::{Identity, Liveness, ProcessId};
-use ipc_core::process::{Child, ExitStatus, Fork, Signal, fork, fork_fn};
+use ipc_core::process::{Child, ExitStatus, Fork, Signal, Spawn, fork, fork_fn};
 use ipc_testkit::faults::{Case, Suite, Trouble, check};
 
 /// Longer than any attempt.
@@ -41,6 +41,7 @@ pub(crate) fn all(suite: &mut Suite) {
         check(status == ExitStatus::Exited(7), status)
     }));
     waiting(suite);
+    groups(suite);
     suite.everywhere(&Case::new("ProcessId::current", |me| {
         let id = me.operation(ProcessId::current)?;
         check(id == ProcessId::current()?, "another identity")
@@ -132,6 +133,32 @@ fn waiting(suite: &mut Suite) {
             settle(&mut child, |child| me.operation(|| child.terminate_graceful(at_once)))?;
         check(matches!(signal(status), Some(9 | 15)), status)
     }));
+}
+
+/// What a child does with all that it has started.
+fn groups(suite: &mut Suite) {
+    let leader = || -> Result<Child, Trouble> {
+        Ok(Spawn::new("/bin/sleep").arg("1000").new_process_group().spawn()?)
+    };
+    suite.everywhere(&Case::new("Child::signal_group", move |me| {
+        let mut child = leader()?;
+        settle(&mut child, |child| {
+            me.operation(|| child.signal_group(Signal::TERM))?;
+            let status = child.wait()?;
+            check(signal(status) == Some(15), status)
+        })
+    }));
+    for (name, grace) in [
+        ("Child::terminate_group_graceful", LONG),
+        ("Child::terminate_group_graceful, at once", Duration::ZERO),
+    ] {
+        suite.everywhere(&Case::new(name, move |me| {
+            let mut child = leader()?;
+            let status =
+                settle(&mut child, |child| me.operation(|| child.terminate_group_graceful(grace)))?;
+            check(matches!(signal(status), Some(9 | 15)), status)
+        }));
+    }
 }
 
 /// Does something to a child, and sees to its end, whatever came of it.

@@ -12,6 +12,10 @@ pub(crate) fn all(suite: &mut Suite) {
         let child = me.operation(|| Spawn::new("true").spawn())?;
         expect(child, ExitStatus::Exited(0))
     }));
+    suite.everywhere(&Case::new("Prepared::spawn", |me| {
+        let prepared = Spawn::new("true").prepare()?;
+        expect(me.operation(|| prepared.spawn())?, ExitStatus::Exited(0))
+    }));
     suite.everywhere(&Case::new("Spawn, with everything", |me| {
         let file = std::fs::File::open("/dev/zero")?;
         let limit = Rlimit { current: Some(20), maximum: Some(20) };

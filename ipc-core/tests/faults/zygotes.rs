@@ -174,6 +174,14 @@ fn functions(suite: &mut Suite) {
             check(receiver.recv_value::<String>()? == argument, "it said something else")
         };
         suite.everywhere(&Case::new(name, move |me| call(me, "hello")));
+        if method == StartMethod::Fork {
+            // What a daemon needs is had in the parent.
+            suite.everywhere(&Case::new("Process::start_in, daemon", move |me| {
+                let context = Context::new(method);
+                let process = Process::new(|()| 5, ()).daemon(true);
+                ends(me.operation(|| process.start_in(&context))?, 5)
+            }));
+        }
         if method == StartMethod::ForkServer {
             // Its argument travels in a file.
             let long = "hello".repeat(10_000);

@@ -125,7 +125,7 @@ pub(crate) fn child_has_its_parents_descriptors() {
     assert_eq!(child.wait(), Ok(ExitStatus::Exited(0)));
 }
 
-pub(crate) fn two_thousand() {
+pub(crate) fn ten_thousand() {
     let maps = || std::fs::read_to_string("/proc/self/maps").expect("/proc").lines().count();
     let cycle = |code: i32| {
         let mut child = fork_fn(|| code).expect("fork");
@@ -134,9 +134,9 @@ pub(crate) fn two_thousand() {
     (0..10).for_each(cycle);
     let before = (open_fds(), maps());
     let began = std::time::Instant::now();
-    doing("two thousand times fork and wait");
-    (0..2000).for_each(|round| cycle(round % 256));
-    println!("{:?} for a fork and its wait", began.elapsed() / 2000);
+    doing("ten thousand times fork and wait");
+    (0..10_000).for_each(|round| cycle(round % 256));
+    println!("{:?} for a fork and its wait", began.elapsed() / 10_000);
     assert_eq!((open_fds(), maps()), before);
     assert!(no_children());
 }

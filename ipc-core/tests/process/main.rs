@@ -37,7 +37,7 @@ fn main() -> std::process::ExitCode {
         ("f15_child_outlives_the_thread_that_forked_it", forking::f15_forking_thread_ends),
         ("fork_without_descriptors_fails_clean", forking::no_descriptors),
         ("child_has_the_descriptors_of_its_parent", forking::child_has_its_parents_descriptors),
-        ("two_thousand_forks_leave_nothing", forking::two_thousand),
+        ("ten_thousand_forks_leave_nothing", forking::ten_thousand),
         ("fork_fn_needs_one_thread", forking::fork_fn_needs_one_thread),
         ("fork_fn_without_proc_is_refused", forking::fork_fn_without_proc),
         ("fork_fn_contains_a_panic", forking::fork_fn_contains_a_panic),
