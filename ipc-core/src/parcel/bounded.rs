@@ -57,6 +57,7 @@ enum Bound {
 }
 
 impl Bounds {
+    #[inline]
     fn take<E: Error>(&self, count: u64) -> Result<(), E> {
         match self.elements.get().checked_sub(count) {
             Some(rest) => {
@@ -87,11 +88,13 @@ struct Within<'a, T> {
 
 impl<'a, T> Within<'a, T> {
     /// Something else of the same level, whose elements are not counted, or have been.
+    #[inline]
     fn with<U>(&self, inner: U) -> Within<'a, U> {
         Within { inner, bounds: self.bounds, levels: self.levels, counted: false }
     }
 
     /// Something of the next level.
+    #[inline]
     fn deeper<U, E: Error>(&self, inner: U) -> Result<Within<'a, U>, E> {
         match self.levels.checked_sub(1) {
             Some(levels) => Ok(Within { levels, counted: true, ..self.with(inner) }),
@@ -100,6 +103,7 @@ impl<'a, T> Within<'a, T> {
     }
 
     /// Accounts for the elements of `access`, of which it says that there are `hint`.
+    #[inline]
     fn counting<U, E: Error>(&self, access: U, hint: Option<usize>) -> Result<Within<'a, U>, E> {
         // One that does not say it is counted as it goes.
         let counted = self.counted && hint.is_none();
@@ -109,6 +113,7 @@ impl<'a, T> Within<'a, T> {
         Ok(Within { counted, ..self.with(access) })
     }
 
+    #[inline]
     fn count_if<E: Error>(&self, there_is_one: bool) -> Result<(), E> {
         if self.counted && there_is_one { self.bounds.take(1) } else { Ok(()) }
     }
