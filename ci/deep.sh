@@ -48,7 +48,9 @@ if cargo +nightly --version > /dev/null 2>&1; then
     cargo +nightly fuzz --version > /dev/null 2>&1 || cargo install --locked --root target/tools cargo-fuzz
     export PATH="$PWD/target/tools/bin:$PATH"
     for target in ring_spsc parcel; do
+        # From the committed inputs on.
         mkdir -p "fuzz/corpus/$target"
+        cp ipc-*/tests/corpus/"$target"/* "fuzz/corpus/$target"
         prove "fuzz, $target, $FUZZ_SECONDS s" 'Done [0-9]+ runs' \
             cargo +nightly fuzz run --fuzz-dir fuzz "$target" -- -max_total_time="$FUZZ_SECONDS" -malloc_limit_mb=64
     done
