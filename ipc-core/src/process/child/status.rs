@@ -43,8 +43,15 @@ impl Child {
         match pidfd_info::exit_status(self.pidfd.as_fd()) {
             Ok(None) => Ok(self.unknown_at_last()),
             Ok(status) => Ok(status),
-            // A kernel before 6.15 keeps no status after the reap.
-            Err(Errno::NOTTY | Errno::INVAL | Errno::SRCH | Errno::NOSYS) => {
+            // A kernel before 6.15 keeps no status after the reap, and a sandbox may not let it say so.
+            Err(
+                Errno::NOTTY
+                | Errno::INVAL
+                | Errno::SRCH
+                | Errno::NOSYS
+                | Errno::PERM
+                | Errno::ACCESS,
+            ) => {
                 let reaped = pidfd_send_signal(self.pidfd.as_fd(), 0, 0) == Err(Errno::SRCH);
                 Ok(if reaped { Some(ExitStatus::Unknown) } else { self.unknown_at_last() })
             }
