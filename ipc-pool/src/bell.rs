@@ -76,8 +76,9 @@ impl<'a> Bell<'a> {
 
     fn strike(self) -> bool {
         let awaited = self.0.load(Ordering::Relaxed) == AWAITED;
-        if awaited {
-            futex::set_top_bit_and_wake_all(self.0);
+        if awaited && futex::set_top_bit_and_wake_all(self.0).is_err() {
+            // A sandbox without the operation: the bell stays awaited.
+            futex::wake(self.0, u32::MAX);
         }
         awaited
     }

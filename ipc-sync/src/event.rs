@@ -156,7 +156,11 @@ impl Event {
             }
         }
         // The kernel orders what was done before ahead of this, as it orders everything.
-        futex::set_top_bit_and_wake_all(&self.0);
+        if futex::set_top_bit_and_wake_all(&self.0).is_err() {
+            // A sandbox without the operation. Whoever is killed between these two leaves sleepers.
+            self.0.fetch_or(SET, Ordering::Release);
+            futex::wake(&self.0, u32::MAX);
+        }
     }
 
     /// Makes it an event that is not set. Clearing it again changes nothing.

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use ipc_core::process::{Child, fork_fn};
 use ipc_sync::{Deadline, Errno, Event, WaitError};
+use ipc_testkit::cases::seccomp::refuse_wake_op;
 use ipc_testkit::cases::{self, events::await_sleep, signals};
 use ipc_testkit::shared::Shared;
 use rustix::process::Signal;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         ("what_the_setter_did_is_seen", what_the_setter_did_is_seen),
         ("who_waited_comes_through_a_pulse", who_waited_comes_through_a_pulse),
         ("a_killed_sleeper_changes_nothing", a_killed_sleeper_changes_nothing),
+        ("a_sandbox_may_refuse_to_set_and_wake", refused_operation),
         ("time_outs_are_kept_under_signals", time_outs_are_kept_under_signals),
         ("a_signal_ends_an_interruptible_wait", signal_ends_an_interruptible_wait),
         ("a_signal_handler_may_set", a_signal_handler_may_set),
@@ -86,6 +88,17 @@ fn a_killed_sleeper_changes_nothing() {
     event.set();
     victim.wait().expect("a child of ours");
     join(children);
+}
+
+fn refused_operation() {
+    refuse_wake_op();
+    let event = event();
+    for _ in 0..20 {
+        let children = sleepers(&event, 3);
+        event.set();
+        join(children);
+        event.clear();
+    }
 }
 
 extern "C" fn nothing(_: i32) {}

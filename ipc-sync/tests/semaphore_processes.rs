@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use ipc_core::process::{Child, fork_fn};
 use ipc_sync::{Deadline, Errno, Semaphore, TooManyPermits, WaitError};
+use ipc_testkit::cases::seccomp::refuse_wake_op;
 use ipc_testkit::cases::{self, events::await_sleep, signals};
 use ipc_testkit::shared::Shared;
 use rustix::process::Signal;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         ("permits_wake_as_many", permits_wake_as_many),
         ("permits_beyond_one_step_wake_as_many", permits_beyond_one_step),
         ("a_killed_sleeper_takes_no_permit_along", killed_sleeper),
+        ("a_sandbox_may_refuse_to_add_and_wake", refused_operation),
         ("time_outs_are_kept_under_signals", time_outs_are_kept_under_signals),
         ("a_permit_comes_through_signals", permit_comes_through_signals),
         ("a_signal_ends_an_interruptible_acquire", signal_ends_an_interruptible_acquire),
@@ -117,6 +119,17 @@ fn killed_sleeper() {
     permits.release_many(2).expect("not too many");
     victim.wait().expect("a child of ours");
     join(children);
+    assert_eq!(permits.available(), 0);
+}
+
+fn refused_operation() {
+    refuse_wake_op();
+    let permits = semaphore(0);
+    for _ in 0..20 {
+        let children = sleepers(&permits, 3);
+        (0..3).for_each(|_| permits.release().expect("not too many"));
+        join(children);
+    }
     assert_eq!(permits.available(), 0);
 }
 

@@ -176,6 +176,10 @@ pub fn wake<'a>(word: impl Into<Word<'a>>, count: u32) -> usize {
 /// No thread can fall asleep on `word` between the two: the kernel holds its queue locked.
 /// Returns how many were woken.
 ///
+/// # Errors
+///
+/// What no retry can mend, such as a sandbox's `EPERM`; then nothing was done.
+///
 /// The trick of a `FUTEX_WAKE_OP` with both addresses equal makes a "maybe sleepers" flag
 /// crash-atomic: the flag cannot be cleared without the wake, whoever is killed where.
 ///
@@ -185,16 +189,16 @@ pub fn wake<'a>(word: impl Into<Word<'a>>, count: u32) -> usize {
 /// use core::sync::atomic::{AtomicU32, Ordering};
 ///
 /// let gate = AtomicU32::new(0);
-/// ipc_core::futex::set_top_bit_and_wake_all(&gate);
+/// ipc_core::futex::set_top_bit_and_wake_all(&gate)?;
 /// assert_eq!(gate.load(Ordering::Relaxed), 0x8000_0000);
+/// # Ok::<(), ipc_core::Errno>(())
 /// ```
-pub fn set_top_bit_and_wake_all<'a>(word: impl Into<Word<'a>>) -> usize {
+pub fn set_top_bit_and_wake_all<'a>(word: impl Into<Word<'a>>) -> Result<usize> {
     let word = word.into().for_kernel();
     // The comparison is one that never holds (the word is 0 or the top bit), so that the second
     // half of the operation, which we do not want, wakes nobody.
     let never = (WakeOpCmp::Eq, 1);
     sys::wake_op(word, Flags::empty(), ALL, 0, word, WakeOp::OrShift, never.0, 31, never.1)
-        .unwrap_or(0)
 }
 
 /// Adds `term` to `counter` and wakes up to `count` threads that sleep on `gate`, as one atomic step:
@@ -322,7 +326,7 @@ mod tests {
                     }
                 })
             });
-            set_top_bit_and_wake_all(&word);
+            set_top_bit_and_wake_all(&word).unwrap();
             for sleeper in sleepers {
                 sleeper.join().unwrap();
             }

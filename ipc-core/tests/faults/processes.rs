@@ -71,6 +71,13 @@ pub(crate) fn all(suite: &mut Suite) {
         let until = Deadline::after(Duration::from_millis(2));
         me.operation(|| sleep(until, || futex::wait_any(&entries, Some(until))))
     }));
+    suite.everywhere(&Case::new("futex::wait_any_interruptible until a deadline", |me| {
+        let words = [AtomicU32::new(1), AtomicU32::new(2)];
+        let entries = [Entry::new(&words[0], 1), Entry::new(&words[1], 2)];
+        let until = Deadline::after(Duration::from_millis(2));
+        let wait = || futex::wait_any_interruptible(&entries, Some(until));
+        me.operation(|| sleep(until, wait))
+    }));
 }
 
 /// Sleeps in turns, as whoever waits for a condition does.

@@ -9,6 +9,7 @@ use ipc_core::process::{Child, Context, ExitStatus, Process, Start, StartMethod,
 use ipc_testkit::cases::seccomp::{When, answer};
 use ipc_testkit::cases::shared;
 use ipc_testkit::faults::{Attempt, Case, Suite, Trouble, check, unharmed};
+use rustix::process::{Pid, Signal, getppid, kill_process};
 
 use crate::processes::{expect, settle};
 
@@ -150,6 +151,16 @@ fn spawning(suite: &mut Suite) {
     suite.everywhere(
         &Case::new("Zygote::become_child, in the zygote too", become_child).in_helpers_too(),
     );
+    let watch = |me: &Attempt| {
+        let zygote = Zygote::start_by_fork()?;
+        let mut child = me.operation(|| zygote.spawn(watches, b"", &[]))?;
+        match child.wait()? {
+            ExitStatus::Exited(NOT_WATCHED) => Err(Trouble::refused("the child cannot watch")),
+            ExitStatus::Exited(NOT_BEGUN) => Err(Trouble::refused("not begun in the child")),
+            status => check(status == ExitStatus::Exited(4), status),
+        }
+    };
+    suite.everywhere(&Case::new("ParentWatch, in the child", watch).in_helpers_too());
     suite.everywhere(&Case::new("Child::wait, of a zygote's child", |me| {
         let zygote = Zygote::start_by_fork()?;
         let mut child = zygote.spawn(length, b"four", &[])?;
@@ -183,11 +194,32 @@ fn functions(suite: &mut Suite) {
             }));
         }
         if method == StartMethod::ForkServer {
+            suite.everywhere(&Case::new("Process::start_in, helper killed", move |me| {
+                let context = Context::new(method);
+                let (mut receiver, sender) = connection::simplex()?;
+                kill_helper_of(&context)?;
+                let process = Process::new(say, (sender, String::from("hello")));
+                ends(me.operation(|| process.start_in(&context))?, 5)?;
+                check(receiver.recv_value::<String>()? == "hello", "it said something else")
+            }));
             // Its argument travels in a file.
             let long = "hello".repeat(10_000);
             suite.everywhere(&Case::new("Process::start_in, long", move |me| call(me, &long)));
         }
     }
+}
+
+/// Starts the helper of `context`, and kills it.
+fn kill_helper_of(context: &Context) -> Result<(), Trouble> {
+    let (mut receiver, sender) = connection::simplex()?;
+    let tell = |mut sender: Sender| {
+        let helper = getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+        sender.send_value(&helper).map_or(1, |()| 5)
+    };
+    ends(Process::new(tell, sender).start_in(context)?, 5)?;
+    let helper = Pid::from_raw(receiver.recv_value::<i32>()?);
+    kill_process(helper.ok_or_else(|| Trouble::wrong("no helper"))?, Signal::KILL)?;
+    Ok(())
 }
 
 fn say((mut sender, word): (Sender, String)) -> i32 {
@@ -207,6 +239,16 @@ fn ends(mut child: Child, code: i32) -> Result<(), Trouble> {
 
 fn works(zygote: &Zygote) -> Result<(), Trouble> {
     expect(zygote.spawn(length, b"four", &[])?, ExitStatus::Exited(4))
+}
+
+/// The exit code of a child that could not watch its application.
+const NOT_WATCHED: i32 = 9;
+
+fn watches(start: Start) -> i32 {
+    let watches =
+        start.parent.is_alive().ok() == Some(true) && start.parent.exit_with_parent().is_ok();
+    unharmed();
+    if watches { 4 } else { NOT_WATCHED }
 }
 
 fn length(start: Start) -> i32 {

@@ -55,3 +55,9 @@ pub fn answer(call: i64, when: &When, action: u32) {
     let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) };
     assert_eq!(set, 0, "seccomp: {}", io::Error::last_os_error());
 }
+
+/// Answers `FUTEX_WAKE_OP` with `EPERM`, as a sandbox might that knows the common operations only.
+pub fn refuse_wake_op() {
+    let denied = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+    answer(libc::SYS_futex, &When::Equal(1, libc::FUTEX_WAKE_OP as u32), denied);
+}

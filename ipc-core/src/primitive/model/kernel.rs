@@ -358,20 +358,20 @@ pub fn wake<'a>(word: impl Into<Word<'a>>, count: u32) -> usize {
     kernel().wake(word.address(), count as usize)
 }
 
-pub fn set_top_bit_and_wake_all<'a>(word: impl Into<Word<'a>>) -> usize {
+pub fn set_top_bit_and_wake_all<'a>(word: impl Into<Word<'a>>) -> Result<usize> {
     step();
     let (kernel, word) = (kernel(), word.into());
     if has_fault(Fault::WakeApartFromChange) {
         word.fetch_or(1 << 31);
         step();
-        return kernel.wake(word.address(), usize::MAX);
+        return Ok(kernel.wake(word.address(), usize::MAX));
     }
     let mut queue = kernel.queue.lock().unwrap();
     word.fetch_or(1 << 31);
     let count = if has_fault(Fault::ClearWithoutWakeAll) { 0 } else { usize::MAX };
     let woken = queue.wake(&kernel, count, |sleeper| sleeper.words.contains(&word.address()));
     trace(|| format!("clears the gate and wakes {woken} of {:#x}", word.address()));
-    woken
+    Ok(woken)
 }
 
 /// As [`crate::futex::add_and_wake`].
