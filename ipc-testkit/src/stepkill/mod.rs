@@ -122,7 +122,7 @@
 //! # Limits
 //!
 //! - Recovery is measured on the clock of the wall. A kill point after which it takes 200 ms or more is struck again, at most
-//!   twice, and the fastest round counts; more than one such round in 10,000, and one besides, fail.
+//!   twice, and the fastest round counts; more than one such round in 1,000, and two besides, fail.
 //! - x86-64 only; elsewhere a suite prints `SKIPPED`. (On AArch64 single-stepping clears the exclusive monitor, so a build
 //!   without LSE atomics would never get through a compare-exchange.)
 //! - Where the way to a kill point is long, the victim runs to a breakpoint near it, at the first visit of an instruction,
