@@ -131,6 +131,10 @@ fn refused_operation() {
         join(children);
     }
     assert_eq!(permits.available(), 0);
+    // Nearly full, and somebody may be asleep.
+    let memory = Shared::new(u64::from(Semaphore::MAX - 1) << 32).expect("a mapping");
+    let permits = shared_at((&raw const *memory).cast());
+    assert_eq!((permits.release(), permits.release()), (Ok(()), Err(TooManyPermits)));
 }
 
 extern "C" fn nothing(_: i32) {}

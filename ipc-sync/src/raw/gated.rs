@@ -107,13 +107,13 @@ impl Gated {
                 return Err(was);
             };
             if word & NONE == 0 {
-                if was <= Self::MAX_FOR_KERNEL {
-                    self.add_by_kernel(term);
-                    return Ok(());
+                // Near the end, where a sum by the kernel might wrap, there must be nobody asleep.
+                if was > Self::MAX_FOR_KERNEL && self.wake_all() {
+                    word = self.0.load(Ordering::Relaxed);
+                    continue;
                 }
-                self.wake_all();
-                word = self.0.load(Ordering::Relaxed);
-                continue;
+                self.add_by_kernel(term);
+                return Ok(());
             }
             // SYNC: what was done before a number was added (Acquire in `update`).
             match self.exchange(word, with_number(word, sum), Ordering::Release) {
@@ -127,7 +127,7 @@ impl Gated {
     fn add_by_kernel(&self, term: u16) {
         match futex::add_and_wake(Word::High(&self.0), term, self.gate(), term.into()) {
             // Nobody sleeps any more.
-            Ok(woken) if woken < usize::from(term) => self.wake_all(),
+            Ok(woken) if woken < usize::from(term) => _ = self.wake_all(),
             Ok(_) => {}
             // A sandbox without the operation: first the sum, then everybody looks.
             Err(_) => {
@@ -200,12 +200,14 @@ impl Gated {
         unsafe { baton::arm(self.gate(), me) }.then_some(me)
     }
 
-    /// Sets "none", and wakes whoever sleeps nevertheless.
-    fn wake_all(&self) {
-        if futex::set_top_bit_and_wake_all(self.gate()).is_err() {
-            // A sandbox without the operation: the gate keeps saying "maybe".
+    /// Sets "none", and wakes whoever sleeps nevertheless. `false`: in a sandbox without the operation the gate keeps
+    /// saying "maybe".
+    fn wake_all(&self) -> bool {
+        let is_set = futex::set_top_bit_and_wake_all(self.gate()).is_ok();
+        if !is_set {
             futex::wake(self.gate(), u32::MAX);
         }
+        is_set
     }
 
     fn gate(&self) -> Word<'_> {
