@@ -140,9 +140,13 @@ pub(super) fn recv_packet(
 /// Whether the next packet is the first of a message. It stays where it is, and so do its descriptors.
 fn is_first(socket: &OwnedFd, until: Until) -> Result<bool, RecvError> {
     let mut header = [0; HEADER];
-    let (len, _) = retry(socket, until, |flags| {
-        recv(socket, &mut header, flags | RecvFlags::PEEK).map_err(fdpass::RecvError::Os)
-    })?;
+    let mut peek =
+        |flags| recv(socket, &mut header, flags | RecvFlags::PEEK).map_err(fdpass::RecvError::Os);
+    let (mut len, _) = retry(socket, until, &mut peek)?;
+    if len == 0 {
+        // The end, before which there may be a packet all the same: see `recv_parts`.
+        (len, _) = retry(socket, until, &mut peek)?;
+    }
     Ok(len == HEADER && matches!(Header::decode(&header), Some(Header::First { .. })))
 }
 

@@ -52,6 +52,14 @@ pub(super) struct Came {
     pub(super) is_cut: bool,
 }
 
+impl Came {
+    /// An empty packet, or the end.
+    pub(super) fn is_nothing(&self) -> bool {
+        let was_more = self.too_many || self.unexpected || self.is_control_cut || self.is_cut;
+        self.len == 0 && self.fds.is_empty() && !was_more
+    }
+}
+
 #[allow(clippy::unnecessary_cast, reason = "lengths have 32 bits in musl")]
 pub(super) fn recvmsg(
     socket: impl AsFd,

@@ -73,7 +73,15 @@ pub(crate) fn recv_parts(
     flags: RecvFlags,
 ) -> Result<Received, RecvError> {
     // Every descriptor that came has an owner, so each return closes them.
-    let came = retry_on_intr(|| recvmsg(&socket, bufs, flags)).map_err(RecvError::Os)?;
+    let mut came = retry_on_intr(|| recvmsg(&socket, bufs, flags)).map_err(RecvError::Os)?;
+    if came.is_nothing() && is_closed(&socket).map_err(RecvError::Os)? {
+        // Where it does not wait, the kernel looks for packets first and for the end second, without a
+        // lock: the last packet may have come in between. Behind the end nothing comes.
+        came = retry_on_intr(|| recvmsg(&socket, bufs, flags)).map_err(RecvError::Os)?;
+        if came.is_nothing() {
+            return Err(RecvError::Closed);
+        }
+    }
     let Came { len, fds, .. } = came;
     if came.too_many {
         Err(RecvError::TooManyFds)
@@ -83,8 +91,6 @@ pub(crate) fn recv_parts(
         Err(RecvError::Truncated)
     } else if came.unexpected {
         Err(RecvError::UnexpectedControl)
-    } else if len == 0 && fds.is_empty() && is_closed(&socket).map_err(RecvError::Os)? {
-        Err(RecvError::Closed)
     } else {
         Ok(Received { len, fds })
     }

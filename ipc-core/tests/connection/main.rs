@@ -22,6 +22,7 @@ use ipc_testkit::cases;
 fn main() -> ExitCode {
     cases::run(&[
         ("messages_of_every_length", messages::every_length),
+        ("last_message_comes_before_the_end", messages::last_message_before_the_end),
         ("message_of_100_mib", messages::a_hundred_mib),
         ("descriptors_arrive_in_order", messages::descriptors),
         ("memory_is_used_again", messages::memory_is_used_again),

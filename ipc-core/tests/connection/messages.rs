@@ -4,7 +4,9 @@ use core::time::Duration;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ipc_core::clock::Deadline;
-use ipc_core::connection::{Connection, Message, RecvError, SendError, pair, simplex, wait_any};
+use ipc_core::connection::{
+    Connection, Message, RecvError, SendError, Sender, pair, simplex, wait_any,
+};
 use ipc_core::fdpass::{MAX_FDS, send_with_fds};
 use ipc_testkit::cases::signals::{interrupt_every, on_signal};
 use ipc_testkit::cases::{doing, open_fds, shared};
@@ -205,6 +207,35 @@ pub(crate) fn s01_signals() {
     assert!(signals > 500, "only {signals} signals");
     drop(ours);
     expect_ok(child);
+}
+
+/// A receiver that does not wait looks while the sender says its last word and goes.
+///
+/// The kernel, which looks for packets first and for the end second, told of the end before the last message in
+/// one of some thousand such races.
+pub(crate) fn last_message_before_the_end() {
+    const ROUNDS: usize = 20_000;
+    let (give, take) = std::sync::mpsc::sync_channel::<Sender>(0);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while let Ok(mut sender) = take.recv() {
+                sender.send(b"last").expect("send");
+            }
+        });
+        for round in 0..ROUNDS {
+            let (mut receiver, sender) = simplex().expect("simplex");
+            give.send(sender).expect("the thread lives");
+            let came = loop {
+                match receiver.recv_timeout(Duration::ZERO) {
+                    Err(RecvError::TimedOut) => {}
+                    came => break came,
+                }
+            };
+            assert_eq!(came.as_deref(), Ok(&b"last"[..]), "round {round}");
+            assert_eq!(receiver.recv(), Err(RecvError::Closed));
+        }
+        drop(give);
+    });
 }
 
 pub(crate) fn several_of_both() {
