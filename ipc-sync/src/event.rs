@@ -29,8 +29,10 @@
 //! | in `wait`, after it has said "waited" | that | the next `set`: one futile system call |
 //! | in `clear` | it is cleared, or not | – |
 //!
-//! Nobody's wake-up is meant for one alone, so none can be lost with him. There is nothing to look for at the
-//! end of a slice: who waits sleeps until it is woken, or its time is over.
+//! Nobody's wake-up is meant for one alone, so none can be lost with him.
+//!
+//! Where a sandbox refuses the kernel's operation, whoever sets it does so in two steps, and may be killed between
+//! them. For that case alone a sleeper looks at the word once a second.
 //!
 //! # Safety
 //!
@@ -53,19 +55,23 @@ const SET: u32 = 1 << 31;
 const WAITED: u32 = 1;
 const CLEARED_ONCE: u32 = 2;
 
+/// How long a sleeper whom nobody wakes sleeps at a time.
+const SLICE: Duration = Duration::from_secs(1);
+
 /// Something that has happened, or has not yet: one process [`set`](Self::set)s it, any number
 /// [`wait`](Self::wait) for it, and it stays set until somebody [`clear`](Self::clear)s it.
 ///
 /// It takes 4 bytes, lies in memory that the processes map, and works in a `static` between threads. Zeroed memory is
 /// an event that is not set. To look is one load, to set it while nobody waits one compare-exchange, and to set it
-/// otherwise one system call. Who waits sleeps without ever being woken in vain.
+/// otherwise one system call. Who waits sleeps until the event is set, and looks up once a second at most.
 ///
 /// Who began to wait before it was set comes through, even if it was cleared again at once; unless that happens
 /// 2^30 times before it looks again.
 ///
 /// # When a process dies
 ///
-/// Killed in [`set`](Self::set), it has set the event and woken everybody, or has done nothing. Whoever waits for
+/// Killed in [`set`](Self::set), it has set the event and woken everybody, or has done nothing; only if a sandbox
+/// refuses `FUTEX_WAKE_OP` may it have set it and woken nobody, who then find out within a second. Whoever waits for
 /// an event that only a dead process would have set waits for ever: wait with a time-out, or for that process's end
 /// as well.
 ///
@@ -157,7 +163,7 @@ impl Event {
         }
         // The kernel orders what was done before ahead of this, as it orders everything.
         if futex::set_top_bit_and_wake_all(&self.0).is_err() {
-            // A sandbox without the operation. Whoever is killed between these two leaves sleepers.
+            // A sandbox without the operation. Whoever is killed between these two leaves sleepers, for `SLICE`.
             self.0.fetch_or(SET, Ordering::Release);
             futex::wake(&self.0, u32::MAX);
         }
@@ -293,16 +299,19 @@ impl Event {
         let mut interrupted = false;
         while !was_set(word) {
             if until.has_passed() {
-                return Err(WaitError::TimedOut);
+                // What came in time counts, however late this thread is.
+                let in_time = was_set(self.0.load(Ordering::Acquire));
+                return if in_time { Ok(()) } else { Err(WaitError::TimedOut) };
             }
             if !spin_until(|| was_set(self.0.load(Ordering::Relaxed))) {
                 if word != asleep {
                     // Where this fails the kernel finds another word too, or "waited" by somebody else.
                     let _ = self.exchange(word, asleep, Ordering::Relaxed);
                 }
-                let deadline = until.deadline().unwrap_or(Deadline::FAR);
+                let slice = Deadline::after(SLICE);
+                let end = until.deadline().map_or(slice, |deadline| deadline.min(slice));
                 let entry = [Entry::new(&self.0, asleep)];
-                let wake = futex::sleep(&entry, None, deadline, until.is_interruptible());
+                let wake = futex::sleep(&entry, None, end, until.is_interruptible());
                 interrupted = wake.map_err(WaitError::Os)? == Wake::Interrupted;
             }
             // SYNC: what was done before the event was set (Release in `set`).

@@ -79,8 +79,8 @@
 //! # What the locks have in common
 //!
 //! * Liveness is asked of the kernel. No time-out makes a process dead, and a stopped one lives.
-//! * An uncontended operation makes no system call, except the first release of a lock. A wait sleeps on a futex in
-//!   slices of at most 64 ms, at whose ends it looks whether the owner lives.
+//! * An uncontended operation makes no system call, except the first release of a lock. A wait for a lock or a
+//!   permit sleeps on a futex in slices of at most 64 ms, at whose ends it looks whether the owner lives.
 //! * Time-outs are kept on `CLOCK_MONOTONIC`; signals neither shorten nor lengthen them.
 //! * Guards are not `Send`. Ownership belongs to the process.
 //! * Those who map the memory trust each other: whoever can write to a lock can open it.
@@ -89,9 +89,11 @@
 //!
 //! A signal changes nothing, but for the calls that are called `_interruptible`: a handler that runs on the calling
 //! thread while it sleeps ends them with `EINTR`, whether it was installed with `SA_RESTART` or not. What they wait
-//! for counts more, if it has come already. Nothing is lost by that, and another waiter is woken in their place. While they
-//! wait for a lock or a permit they wake a hundred times a second, because the kernel would go on with a longer sleep by itself
-//! after a handler with `SA_RESTART`.
+//! for counts more, if it has come already. Nothing is lost by that, and another waiter is woken in their place.
+//!
+//! A handler that runs between two sleeps does not end the call, and a wait is cut into slices (64 ms for a lock or a
+//! permit, a second for an event): of many signals, one now and then goes unnoticed there. Who must not miss one
+//! gives a deadline, and looks at what its handler has noted.
 //!
 //! # Features
 //!

@@ -41,6 +41,11 @@ use crate::raw::until::Until;
 /// there", and wrong for "so many may work at once": for the latter with one permit there is
 /// [`Mutex`](crate::Mutex), which tells the next owner.
 ///
+/// # Memory
+///
+/// Who has a permit does not know that whoever gave it has returned from [`release`](Self::release). Use the bytes for
+/// something else only when nobody can be in a call any more.
+///
 /// # Signals
 ///
 /// [`release`](Self::release) and [`try_acquire`](Self::try_acquire) may be called by a signal handler, as
@@ -85,7 +90,8 @@ static_assertions::assert_impl_all!(Semaphore: Send, Sync, Shareable);
 const _: () = assert!(size_of::<Semaphore>() == 8);
 
 impl Semaphore {
-    /// The most permits that there can be: 2,147,483,647.
+    /// The most permits that there can be: 2,147,483,647. It is exact as long as nobody gives any while others fill it:
+    /// each that is in the middle of a [`release`](Self::release) then may come on top.
     pub const MAX: u32 = Gated::MAX;
 
     ipc_core::const_unless_loom! {

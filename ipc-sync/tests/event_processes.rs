@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use ipc_core::process::{Child, fork_fn};
 use ipc_sync::{Deadline, Errno, Event, WaitError};
-use ipc_testkit::cases::seccomp::refuse_wake_op;
+use ipc_testkit::cases::seccomp::{die_of_wake, refuse_wake_op};
 use ipc_testkit::cases::{self, events::await_sleep, signals};
 use ipc_testkit::shared::Shared;
 use rustix::process::Signal;
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         ("who_waited_comes_through_a_pulse", who_waited_comes_through_a_pulse),
         ("a_killed_sleeper_changes_nothing", a_killed_sleeper_changes_nothing),
         ("a_sandbox_may_refuse_to_set_and_wake", refused_operation),
+        ("waiters_outlive_a_setter_that_dies_in_a_sandbox", setter_dies_in_a_sandbox),
         ("time_outs_are_kept_under_signals", time_outs_are_kept_under_signals),
         ("a_signal_ends_an_interruptible_wait", signal_ends_an_interruptible_wait),
         ("a_signal_handler_may_set", a_signal_handler_may_set),
@@ -99,6 +100,22 @@ fn refused_operation() {
         join(children);
         event.clear();
     }
+}
+
+/// Without the kernel's operation it sets first and wakes second, and is killed between the two.
+fn setter_dies_in_a_sandbox() {
+    let event = event();
+    let children = sleepers(&event, 2);
+    let mut setter = fork_fn(|| {
+        refuse_wake_op();
+        die_of_wake();
+        event.set();
+        0
+    })
+    .expect("fork");
+    assert!(!setter.wait().expect("a child of ours").success(), "it was to be killed");
+    assert!(event.is_set());
+    join(children);
 }
 
 extern "C" fn nothing(_: i32) {}

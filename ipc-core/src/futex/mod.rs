@@ -125,8 +125,9 @@ pub fn wait_any(entries: &[Entry<'_>], until: Option<Deadline>) -> Result<Wake> 
 /// As [`wait_any`], and each signal handler that runs on the thread while it sleeps ends the sleep with
 /// [`Wake::Interrupted`], also one that was installed with `SA_RESTART`.
 ///
-/// After such a handler the kernel goes on with a `futex_waitv` by itself, and only with that: so this sleeps on the
-/// first word alone, for at most ten milliseconds, as [`wait_any`] does where there is no `futex_waitv`.
+/// After such a handler the kernel goes on with a `futex_waitv` by itself, and only with that: so this looks at all
+/// the words, and then sleeps on the first one alone. A wake on another one, after that look, does not end the sleep:
+/// whoever relies on several words brings a deadline, and looks again.
 ///
 /// # Errors
 ///
@@ -149,9 +150,10 @@ pub fn wait_any(entries: &[Entry<'_>], until: Option<Deadline>) -> Result<Wake> 
 pub fn wait_any_interruptible(entries: &[Entry<'_>], until: Option<Deadline>) -> Result<Wake> {
     assert!(!entries.is_empty() && entries.len() <= MAX_ENTRIES, "between 1 and 4 entries");
     match entries {
+        entries if entries.iter().any(Entry::has_changed) => Ok(Wake::Changed),
         // Without a deadline the kernel would go on with this one as well.
-        [entry] => wait(entry.word, entry.expected, Some(until.unwrap_or(Deadline::FAR))),
-        entries => wait_first(entries, until),
+        [first, ..] => wait(first.word, first.expected, Some(until.unwrap_or(Deadline::FAR))),
+        [] => Ok(Wake::Changed),
     }
 }
 
@@ -178,7 +180,8 @@ pub fn wake<'a>(word: impl Into<Word<'a>>, count: u32) -> usize {
 ///
 /// # Errors
 ///
-/// What no retry can mend, such as a sandbox's `EPERM`; then nothing was done.
+/// What no retry can mend, such as a sandbox's `EPERM`; then nothing was done. But `EINVAL`, which is said if somebody
+/// waits here by another kind of futex (a priority-inheriting one), comes after the bit was set.
 ///
 /// The trick of a `FUTEX_WAKE_OP` with both addresses equal makes a "maybe sleepers" flag
 /// crash-atomic: the flag cannot be cleared without the wake, whoever is killed where.
@@ -195,10 +198,10 @@ pub fn wake<'a>(word: impl Into<Word<'a>>, count: u32) -> usize {
 /// ```
 pub fn set_top_bit_and_wake_all<'a>(word: impl Into<Word<'a>>) -> Result<usize> {
     let word = word.into().for_kernel();
-    // The comparison is one that never holds (the word is 0 or the top bit), so that the second
-    // half of the operation, which we do not want, wakes nobody.
-    let never = (WakeOpCmp::Eq, 1);
-    sys::wake_op(word, Flags::empty(), ALL, 0, word, WakeOp::OrShift, never.0, 31, never.1)
+    // The second half of the operation, which we do not want, would wake one more where the word was 1: there
+    // is nobody left by then.
+    let seldom = (WakeOpCmp::Eq, 1);
+    sys::wake_op(word, Flags::empty(), ALL, 0, word, WakeOp::OrShift, seldom.0, 31, seldom.1)
 }
 
 /// Adds `term` to `counter` and wakes up to `count` threads that sleep on `gate`, as one atomic step:
@@ -209,7 +212,8 @@ pub fn set_top_bit_and_wake_all<'a>(word: impl Into<Word<'a>>) -> Result<usize> 
 ///
 /// # Errors
 ///
-/// What no retry can mend, such as `EFAULT`; then nothing was added.
+/// What no retry can mend, such as `EFAULT`; then nothing was added. But `EINVAL`, which is said if somebody waits on
+/// `gate` by another kind of futex (a priority-inheriting one), comes after the sum.
 ///
 /// # Panics
 ///

@@ -42,7 +42,9 @@ use crate::WaitError;
 use super::patience::{Looks, spin_until};
 use super::until::Until;
 
-/// In the low half: nobody is asleep.
+/// The low half.
+const GATE: u64 = u32::MAX as u64;
+/// In it: nobody is asleep.
 const NONE: u64 = 1 << 31;
 
 #[derive(Debug)]
@@ -129,6 +131,8 @@ impl Gated {
             // Nobody sleeps any more.
             Ok(woken) if woken < usize::from(term) => _ = self.wake_all(),
             Ok(_) => {}
+            // The kernel has added already.
+            Err(Errno::INVAL) => _ = self.wake_all(),
             // A sandbox without the operation: first the sum, then everybody looks.
             Err(_) => {
                 self.0.fetch_add(u64::from(term) << 32, Ordering::Release);
@@ -157,7 +161,8 @@ impl Gated {
         let (mut armed, mut interrupted) = (None, false);
         let result = loop {
             if until.has_passed() {
-                break Err(WaitError::TimedOut);
+                // What came in time counts, however late this thread is.
+                break attempt().map_err(|_| WaitError::TimedOut);
             }
             // The number is all there is to look at: the next slice is longer.
             looks.is_due();
@@ -180,10 +185,11 @@ impl Gated {
         result
     }
 
-    /// Sleeps while the number is `seen`, until woken or `slice` ends.
+    /// Sleeps while the number is `seen`, until woken or `slice` ends. Whatever else was in the gate, it is a gate
+    /// again afterwards.
     fn park(&self, seen: u32, slice: Deadline, until: Until) -> ipc_core::Result<Wake> {
         // From here on whoever adds does it by the kernel, which compares both halves as we fall asleep.
-        let word = self.0.fetch_and(!NONE, Ordering::Relaxed);
+        let word = self.0.fetch_and(!GATE, Ordering::Relaxed);
         if number(word) != seen {
             return Ok(Wake::Changed);
         }
@@ -227,5 +233,5 @@ fn number(word: u64) -> u32 {
 
 #[inline]
 fn with_number(word: u64, number: u32) -> u64 {
-    word & u64::from(u32::MAX) | u64::from(number) << 32
+    word & GATE | u64::from(number) << 32
 }

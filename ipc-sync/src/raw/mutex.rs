@@ -45,6 +45,8 @@
 //!
 //! Locking is not fair: a running thread may take the lock before one that was woken for it.
 
+use core::mem::replace;
+
 use ipc_core::Errno;
 use ipc_core::identity::{DomainCell, Identity, Liveness, NoIdentity, ProcessId};
 use ipc_core::primitive::futex::{Entry, Wake, Word};
@@ -170,7 +172,7 @@ impl RawMutex {
         until: Until,
     ) -> Result<Found, Refused> {
         let mut looks = Looks::new();
-        let (mut must_look, mut interrupted) = (false, false);
+        let (mut must_look, mut interrupted, mut is_last) = (false, false, false);
         loop {
             let owner = match state(seen) {
                 State::Free => match self.claim(seen, me.id.to_bits() | (seen & INCONSISTENT)) {
@@ -190,6 +192,11 @@ impl RawMutex {
             }
             // Nobody gives up on a dead owner without having looked.
             let (expired, due) = (interrupted || until.has_passed(), looks.is_due());
+            // What came in time counts, however late this thread is.
+            if expired && until.deadline().is_some() && !replace(&mut is_last, true) {
+                seen = self.owner.load(Ordering::Acquire);
+                continue;
+            }
             if (must_look || expired || due) && self.is_dead(owner, me) {
                 match self.claim(seen, me.id.to_bits() | INCONSISTENT) {
                     Ok(()) => return Ok(Found::Inconsistent),

@@ -61,3 +61,12 @@ pub fn refuse_wake_op() {
     let denied = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
     answer(libc::SYS_futex, &When::Equal(1, libc::FUTEX_WAKE_OP as u32), denied);
 }
+
+/// Kills the process at its next `FUTEX_WAKE`.
+pub fn die_of_wake() {
+    answer(
+        libc::SYS_futex,
+        &When::Equal(1, libc::FUTEX_WAKE as u32),
+        libc::SECCOMP_RET_KILL_PROCESS,
+    );
+}

@@ -47,6 +47,9 @@ macro_rules! atomic {
                 if has_fault(Fault::ReleaseBySwap) && new.trailing_zeros() >= <$int>::BITS - 1 {
                     return Ok(self.0.swap(new, success));
                 }
+                let no_order = has_fault(Fault::NoOrder);
+                let order = |order| if no_order { Ordering::Relaxed } else { order };
+                let (success, failure) = (order(success), order(failure));
                 let result = self.0.compare_exchange(current, new, success, failure);
                 trace(|| format!("cas {:p} {current:#x} -> {new:#x}: {result:x?}", self));
                 result

@@ -43,11 +43,13 @@ pub enum Fault {
     WakeNotPassedOn,
     /// A change of a word and the wake-up that belongs to it are two steps.
     WakeApartFromChange,
+    /// A compare-exchange orders nothing.
+    NoOrder,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NoBaton,
         Self::BatonDroppedAfterAcquire,
         Self::GateOnlySleep,
@@ -57,6 +59,7 @@ impl Fault {
         Self::ReleaseBySwap,
         Self::WakeNotPassedOn,
         Self::WakeApartFromChange,
+        Self::NoOrder,
     ];
 }
 
