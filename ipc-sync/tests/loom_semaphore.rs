@@ -29,7 +29,6 @@ fn main() {
         .case("give_two_at_once", 2, &[0, 2], give_two_at_once)
         .reveals(&[Fault::WakeApartFromChange, Fault::NoOrder])
         .case("take_and_try", 2, &[0, 1], take_and_try)
-        .reveals(&[Fault::NoOrder])
         .case("wake_in_the_last_moment", 2, &[1], wake_in_the_last_moment)
         .run();
 }
@@ -52,8 +51,8 @@ mod model {
         /// By process: permits that it took and has not given back.
         held: [AtomicU32; 3],
         deaths: AtomicU32,
-        /// Written by whoever gives the first permit, and read with each one.
-        value: UnsafeCell<u32>,
+        /// Written before the first permit is given, and read with each one, if there is a giver: the last process.
+        value: Option<UnsafeCell<u32>>,
         written: AtomicBool,
     }
 
@@ -64,11 +63,17 @@ mod model {
         let count = AtomicU32::new;
         let held = [0; 3].map(count);
         let (given, permits) = (count(permits), Semaphore::new(permits));
-        // Permits that are there from the beginning stand for a value that is.
-        let written = given.load(Ordering::Relaxed) > 0;
-        let value = UnsafeCell::new(if written { 7 } else { 0 });
-        let written = AtomicBool::new(written);
+        let written = AtomicBool::new(false);
+        let value = None;
         Arc::new(Shared { permits, needed, given, held, deaths: count(0), value, written })
+    }
+
+    /// No permits yet; whoever has one later sees what the giver did before.
+    fn handing_over(needed: u32) -> Arc<Shared> {
+        let mut shared = shared(0, needed);
+        let fresh = Arc::get_mut(&mut shared).expect("nobody else has it yet");
+        fresh.value = Some(UnsafeCell::new(0));
+        shared
     }
 
     impl Shared {
@@ -79,14 +84,16 @@ mod model {
 
         fn taken(&self, me: usize) {
             self.held[me].fetch_add(1, Ordering::Relaxed);
-            // SAFETY: whoever wrote it gave the permit afterwards.
-            assert_eq!(self.value.with(|value| unsafe { *value }), 7);
+            if let Some(value) = &self.value {
+                // SAFETY: the giver wrote it, and gave the permit afterwards.
+                assert_eq!(value.with(|value| unsafe { *value }), 7);
+            }
         }
 
         fn give(&self, permits: u32) {
-            if !self.written.swap(true, Ordering::Relaxed) {
+            if let Some(value) = self.value.as_ref().filter(|_| !self.was_written()) {
                 // SAFETY: nobody reads it before there is a permit.
-                self.value.with_mut(|value| unsafe { *value = 7 });
+                value.with_mut(|value| unsafe { *value = 7 });
             }
             self.permits.release_many(permits).unwrap();
             self.given.fetch_add(permits, Ordering::Relaxed);
@@ -103,6 +110,10 @@ mod model {
             self.give_back(me);
         }
 
+        fn was_written(&self) -> bool {
+            self.written.swap(true, Ordering::Relaxed)
+        }
+
         fn held(&self) -> u32 {
             self.held.iter().map(|held| held.load(Ordering::Relaxed)).sum()
         }
@@ -113,6 +124,10 @@ mod model {
         fn repair(&self, dead: usize) {
             self.deaths.fetch_add(1, Ordering::Relaxed);
             self.held[dead].store(0, Ordering::Relaxed);
+            // Where there is a giver there are permits for those who die, too.
+            if self.value.is_some() && dead != GIVER {
+                return;
+            }
             sim::process(END, || {
                 let there = self.permits.available_now() + self.held();
                 (there..self.needed).for_each(|_| self.give(1));
@@ -149,6 +164,7 @@ mod model {
 
     /// The process that repairs, and looks in the end; nobody's victim.
     const END: usize = 4;
+    const GIVER: usize = 2;
 
     fn give_one(shared: &Shared, _: usize) {
         shared.give(1);
@@ -164,14 +180,14 @@ mod model {
             shared.give(1);
             shared.give(1);
         }
-        together(&shared(0, 2), [Shared::take, Shared::take, give_two]);
+        together(&handing_over(2), [Shared::take, Shared::take, give_two]);
     }
 
     pub(crate) fn give_two_at_once() {
         fn give_two(shared: &Shared, _: usize) {
             shared.give(2);
         }
-        together(&shared(0, 2), [Shared::take, Shared::take, give_two]);
+        together(&handing_over(2), [Shared::take, Shared::take, give_two]);
     }
 
     pub(crate) fn take_and_try() {
