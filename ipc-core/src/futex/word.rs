@@ -35,6 +35,7 @@ pub enum Word<'a> {
 static_assertions::assert_impl_all!(Word<'static>: Send, Sync);
 
 impl<'a> From<&'a AtomicU32> for Word<'a> {
+    #[inline]
     fn from(word: &'a AtomicU32) -> Self {
         Self::Whole(word)
     }
@@ -42,6 +43,7 @@ impl<'a> From<&'a AtomicU32> for Word<'a> {
 
 impl<'a> Word<'a> {
     /// What the kernel is given. The program itself must not read or write through it.
+    #[inline]
     pub(super) fn for_kernel(self) -> &'a AtomicU32 {
         // SAFETY: the half of a live, aligned word is live and aligned; see the head of this file.
         let half = |word: &'a AtomicU64, at| unsafe {
