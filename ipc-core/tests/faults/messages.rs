@@ -4,11 +4,12 @@ use core::time::Duration;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use ipc_core::clock::Deadline;
-use ipc_core::connection::{self, Receiver, Sender, wait_any};
+use ipc_core::connection::{self, Message, Receiver, Sender, wait_any, wait_any_interruptible};
 use ipc_core::fdpass::{Link, RecvError, recv_with_fds, send_with_fds};
 use ipc_core::parcel::{Handle, Parcel};
 use ipc_core::process::{Child, ExitStatus, fork_fn};
 use ipc_testkit::faults::{Case, Suite, Trouble, check};
+use rustix::io::retry_on_intr;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair};
 
 use crate::processes::expect;
@@ -186,6 +187,36 @@ fn connections(suite: &mut Suite) {
         sender.send(b"hello")?;
         let ready = me.operation(|| wait_any(&[&other, &receiver], Deadline::FAR))?;
         check(ready == [1], "the other is ready")
+    }));
+    suite.everywhere(&Case::new("wait_any_interruptible", |me| {
+        let (receiver, mut sender) = connection::simplex()?;
+        sender.send(b"hello")?;
+        // What a signal has ended is asked again.
+        let wait = || wait_any_interruptible(&[&receiver], Deadline::FAR);
+        let ready = me.operation(|| retry_on_intr(wait))?;
+        check(ready == [0], "it has something to say")
+    }));
+    suite.everywhere(&Case::new("recv_interruptible", |me| {
+        let (mut receiver, mut sender) = connection::simplex()?;
+        sender.send(b"hello")?;
+        let mut message = Message::default();
+        let received = me.operation(|| receiver.recv_interruptible(&mut message, Deadline::FAR));
+        if received.is_err() {
+            // Nothing is lost by an error.
+            receiver.recv_interruptible(&mut message, Deadline::FAR)?;
+        }
+        check(*message.bytes == *b"hello", "another message")?;
+        received
+    }));
+    suite.everywhere(&Case::new("begin_send and Sending::wait_interruptible", |me| {
+        let (mut receiver, mut sender) = connection::simplex()?;
+        let sent = me.operation(|| {
+            let mut sending = sender.begin_send(b"hello", &[])?;
+            sending.wait_interruptible(Deadline::FAR)
+        });
+        sender.close()?;
+        check(receiver.recv().is_ok() == sent.is_ok(), "an error, and a message; or neither")?;
+        sent
     }));
     suite.everywhere(&Case::new("wait_any, deadline", |me| {
         let (receiver, _sender) = connection::simplex()?;

@@ -14,6 +14,7 @@ use ipc_core::futex::{self, Entry, Wake};
 use ipc_core::identity::{Identity, Liveness, ProcessId};
 use ipc_core::process::{Child, ExitStatus, Fork, Signal, Spawn, fork, fork_fn};
 use ipc_testkit::faults::{Case, Suite, Trouble, check};
+use rustix::io::retry_on_intr;
 
 /// Longer than any attempt.
 const LONG: Duration = Duration::from_secs(3600);
@@ -99,6 +100,14 @@ fn waiting(suite: &mut Suite) {
     suite.everywhere(&Case::new("Child::wait_timeout, ended", |me| {
         let mut child = fork_fn(|| 7)?;
         let status = settle(&mut child, |child| me.operation(|| child.wait_timeout(LONG)))?;
+        check(status == Some(ExitStatus::Exited(7)), format_args!("{status:?}"))
+    }));
+    suite.everywhere(&Case::new("Child::wait_interruptible", |me| {
+        let mut child = fork_fn(|| 7)?;
+        let status = settle(&mut child, |child| {
+            // What a signal has ended is asked again.
+            me.operation(|| retry_on_intr(|| child.wait_interruptible(Deadline::FAR)))
+        })?;
         check(status == Some(ExitStatus::Exited(7)), format_args!("{status:?}"))
     }));
     suite.everywhere(&Case::new("Child::wait_timeout, running", |me| {
