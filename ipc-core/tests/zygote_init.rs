@@ -57,25 +57,27 @@ fn main() -> ExitCode {
 fn of_functions() -> Option<u8> {
     use ipc_core::process::{Context, Process, StartError, StartMethod};
 
-    let start = |method| Process::new(|n: i32| n + 1, 5).start_in(&Context::new(method));
+    let start = |context: &Context| Process::new(|n: i32| n + 1, 5).start_in(context);
     for method in [StartMethod::Spawn, StartMethod::ForkServer] {
-        let refused = start(method).map(drop);
+        let refused = start(&Context::new(method)).map(drop);
         if refused != Err(StartError::Zygote(ZygoteError::NoDiversion)) {
             return Some(5);
         }
     }
-    let forked = start(StartMethod::Fork).ok().map(|mut child| child.wait());
+    let forked = start(&Context::new(StartMethod::Fork)).ok().map(|mut child| child.wait());
     if forked != Some(Ok(ExitStatus::Exited(6))) {
         return Some(6);
     }
     // The helper is a fork as long as there is one thread, and would be executed else.
-    let by_helper = start(StartMethod::Auto).ok().map(|mut child| child.wait());
+    let context = Context::new(StartMethod::Auto);
+    // The helper lives until its child has ended: else that would be left to whoever adopts it.
+    let by_helper = start(&context).ok().map(|mut child| child.wait());
     if !matches!(by_helper, Some(Ok(ExitStatus::Exited(6) | ExitStatus::Unknown))) {
         return Some(7);
     }
     let (_stop, stopped) = std::sync::mpsc::channel::<()>();
     std::thread::spawn(move || stopped.recv());
-    let refused = start(StartMethod::Auto).map(drop);
+    let refused = start(&Context::new(StartMethod::Auto)).map(drop);
     let is_named = refused == Err(StartError::Zygote(ZygoteError::NoDiversion));
     if is_named { None } else { Some(8) }
 }
