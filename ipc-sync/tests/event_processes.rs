@@ -3,16 +3,19 @@
 //! Each case runs in a process of its own with one thread (see `ipc_testkit::cases`) and forks from there. The kills at
 //! every single instruction are in `stepkill.rs`.
 
+mod waits;
+
 use core::time::Duration;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use ipc_core::process::{Child, fork_fn};
-use ipc_sync::{Deadline, Errno, Event, WaitError};
+use ipc_core::process::fork_fn;
+use ipc_sync::{Deadline, Event, WaitError};
 use ipc_testkit::cases::seccomp::{die_of_wake, refuse_wake_op};
 use ipc_testkit::cases::{self, events::await_sleep, signals};
 use ipc_testkit::shared::Shared;
 use rustix::process::Signal;
+use waits::{ends_by_a_signal, join, keeps_time_outs, sleepers};
 
 fn main() -> ExitCode {
     cases::run(&[
@@ -25,7 +28,7 @@ fn main() -> ExitCode {
         ("time_outs_are_kept_under_signals", time_outs_are_kept_under_signals),
         ("a_signal_ends_an_interruptible_wait", signal_ends_an_interruptible_wait),
         ("a_signal_handler_may_set", a_signal_handler_may_set),
-        ("who_waits_is_never_woken_in_vain", never_woken_in_vain),
+        ("who_waits_sleeps_on", sleeps_on),
         ("set_and_cleared_by_many", set_and_cleared_by_many),
     ])
 }
@@ -34,30 +37,23 @@ fn event() -> Shared<Event> {
     Shared::new(Event::new()).expect("a mapping")
 }
 
-fn join(children: impl IntoIterator<Item = Child>) {
-    for mut child in children {
-        assert!(child.wait().expect("a child of ours").success());
-    }
-}
-
-/// That many children, each asleep in `wait`.
-fn sleepers(event: &Event, count: usize) -> Vec<Child> {
-    let wait = || event.wait().map_or(1, |()| 0);
-    let children: Vec<_> = (0..count).map(|_| fork_fn(wait).expect("fork")).collect();
-    children.iter().for_each(|child| await_sleep(child.id()));
-    children
-}
-
 fn everybody_comes_through() {
     let event = event();
+    let began = Instant::now();
     for _ in 0..20 {
-        let children = sleepers(&event, 5);
+        let children = sleepers(5, || event.wait());
         event.set();
         join(children);
         assert_eq!(event.wait(), Ok(()));
         event.clear();
         assert!(!event.is_set());
     }
+    assert_woken(began.elapsed());
+}
+
+/// Twenty times somebody slept: nobody who did was left to look up by himself, which is once a second.
+fn assert_woken(took: Duration) {
+    assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
 fn what_the_setter_did_is_seen() {
@@ -74,7 +70,7 @@ fn what_the_setter_did_is_seen() {
 fn who_waited_comes_through_a_pulse() {
     let event = event();
     for _ in 0..50 {
-        let children = sleepers(&event, 3);
+        let children = sleepers(3, || event.wait());
         event.set();
         event.clear();
         join(children);
@@ -83,7 +79,7 @@ fn who_waited_comes_through_a_pulse() {
 
 fn a_killed_sleeper_changes_nothing() {
     let event = event();
-    let mut children = sleepers(&event, 3);
+    let mut children = sleepers(3, || event.wait());
     let mut victim = children.remove(0);
     victim.kill().expect("a live child");
     event.set();
@@ -94,18 +90,20 @@ fn a_killed_sleeper_changes_nothing() {
 fn refused_operation() {
     refuse_wake_op();
     let event = event();
+    let began = Instant::now();
     for _ in 0..20 {
-        let children = sleepers(&event, 3);
+        let children = sleepers(3, || event.wait());
         event.set();
         join(children);
         event.clear();
     }
+    assert_woken(began.elapsed());
 }
 
 /// Without the kernel's operation it sets first and wakes second, and is killed between the two.
 fn setter_dies_in_a_sandbox() {
     let event = event();
-    let children = sleepers(&event, 2);
+    let children = sleepers(2, || event.wait());
     let mut setter = fork_fn(|| {
         refuse_wake_op();
         die_of_wake();
@@ -118,22 +116,9 @@ fn setter_dies_in_a_sandbox() {
     join(children);
 }
 
-extern "C" fn nothing(_: i32) {}
-
 fn time_outs_are_kept_under_signals() {
-    signals::on_signal(Signal::ALARM.as_raw(), nothing as *const () as usize, 0);
-    signals::interrupt_every(50);
     let event = event();
-    for nanos in [0, 1, 1_000_000, 150_000_000] {
-        let timeout = Duration::from_nanos(nanos);
-        let began = Instant::now();
-        assert_eq!(event.wait_timeout(timeout), Err(WaitError::TimedOut));
-        let took = began.elapsed();
-        assert!(took >= timeout, "{took:?} is shorter than {timeout:?}");
-        // Generous, because other tests share the processors.
-        assert!(took < timeout + Duration::from_millis(200), "{took:?} for {timeout:?}");
-    }
-    signals::interrupt_every(0);
+    keeps_time_outs(|timeout| event.wait_timeout(timeout));
     event.set();
     // What is there is had however late it is.
     assert_eq!(event.wait_deadline(Deadline::now()), Ok(()));
@@ -141,15 +126,7 @@ fn time_outs_are_kept_under_signals() {
 
 fn signal_ends_an_interruptible_wait() {
     let event = event();
-    for flags in [0, signals::SA_RESTART] {
-        signals::on_signal(Signal::ALARM.as_raw(), nothing as *const () as usize, flags);
-        signals::interrupt_every(2_000);
-        let result = event.wait_interruptible(Deadline::FAR);
-        signals::interrupt_every(0);
-        assert_eq!(result, Err(WaitError::Os(Errno::INTR)), "flags {flags:#x}");
-    }
-    let soon = Deadline::after(Duration::from_millis(20));
-    assert_eq!(event.wait_interruptible(soon), Err(WaitError::TimedOut));
+    ends_by_a_signal(|deadline| event.wait_interruptible(deadline));
     event.set();
     assert_eq!(event.wait_interruptible(Deadline::now()), Ok(()));
 }
@@ -169,8 +146,8 @@ fn a_signal_handler_may_set() {
     signals::interrupt_every(0);
 }
 
-/// Between going to sleep and the time-out, 500 ms, there is no slice at whose end to look at something.
-fn never_woken_in_vain() {
+/// Between going to sleep and the time-out, 500 ms, nobody looks up.
+fn sleeps_on() {
     let event = event();
     let before = sleeps();
     assert_eq!(event.wait_timeout(Duration::from_millis(500)), Err(WaitError::TimedOut));

@@ -3,17 +3,19 @@
 //! Each case runs in a process of its own with one thread (see `ipc_testkit::cases`) and forks from there. The kills at
 //! every single instruction are in `stepkill.rs`.
 
+mod waits;
+
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use core::time::Duration;
 use std::process::ExitCode;
-use std::time::Instant;
 
-use ipc_core::process::{Child, fork_fn};
-use ipc_sync::{Deadline, Errno, Semaphore, TooManyPermits, WaitError};
-use ipc_testkit::cases::seccomp::refuse_wake_op;
+use ipc_core::process::fork_fn;
+use ipc_sync::{Deadline, Semaphore, TooManyPermits, WaitError};
+use ipc_testkit::cases::seccomp::{die_of_wake, refuse_wake_op};
 use ipc_testkit::cases::{self, events::await_sleep, signals};
 use ipc_testkit::shared::Shared;
 use rustix::process::Signal;
+use waits::{ends_by_a_signal, interrupt_every, join, keeps_time_outs, sleepers};
 
 fn main() -> ExitCode {
     cases::run(&[
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
         ("permits_beyond_one_step_wake_as_many", permits_beyond_one_step),
         ("a_killed_sleeper_takes_no_permit_along", killed_sleeper),
         ("a_sandbox_may_refuse_to_add_and_wake", refused_operation),
+        ("waiters_outlive_a_giver_that_dies_in_a_sandbox", giver_dies_in_a_sandbox),
         ("time_outs_are_kept_under_signals", time_outs_are_kept_under_signals),
         ("a_permit_comes_through_signals", permit_comes_through_signals),
         ("a_signal_ends_an_interruptible_acquire", signal_ends_an_interruptible_acquire),
@@ -36,12 +39,6 @@ fn main() -> ExitCode {
 
 fn semaphore(permits: u32) -> Shared<Semaphore> {
     Shared::new(Semaphore::new(permits)).expect("a mapping")
-}
-
-fn join(children: impl IntoIterator<Item = Child>) {
-    for mut child in children {
-        assert!(child.wait().expect("a child of ours").success());
-    }
 }
 
 fn counts_exactly() {
@@ -87,17 +84,9 @@ fn never_lends_more() {
     assert_eq!(seen, MOST, "{seen} at once, of {MOST} permits");
 }
 
-/// That many children, each asleep in `acquire`.
-fn sleepers(permits: &Semaphore, count: usize) -> Vec<Child> {
-    let take = || permits.acquire().map_or(1, |()| 0);
-    let children: Vec<_> = (0..count).map(|_| fork_fn(take).expect("fork")).collect();
-    children.iter().for_each(|child| await_sleep(child.id()));
-    children
-}
-
 fn permits_wake_as_many() {
     let permits = semaphore(0);
-    let children = sleepers(&permits, 6);
+    let children = sleepers(6, || permits.acquire());
     permits.release_many(6).expect("not too many");
     join(children);
     assert_eq!(permits.available(), 0);
@@ -105,7 +94,7 @@ fn permits_wake_as_many() {
 
 fn permits_beyond_one_step() {
     let permits = semaphore(0);
-    let children = sleepers(&permits, 2);
+    let children = sleepers(2, || permits.acquire());
     permits.release_many(5_000).expect("not too many");
     join(children);
     assert_eq!(permits.available(), 4_998);
@@ -113,7 +102,7 @@ fn permits_beyond_one_step() {
 
 fn killed_sleeper() {
     let permits = semaphore(0);
-    let mut children = sleepers(&permits, 3);
+    let mut children = sleepers(3, || permits.acquire());
     let mut victim = children.remove(0);
     victim.kill().expect("a live child");
     permits.release_many(2).expect("not too many");
@@ -126,7 +115,7 @@ fn refused_operation() {
     refuse_wake_op();
     let permits = semaphore(0);
     for _ in 0..20 {
-        let children = sleepers(&permits, 3);
+        let children = sleepers(3, || permits.acquire());
         (0..3).for_each(|_| permits.release().expect("not too many"));
         join(children);
     }
@@ -137,22 +126,24 @@ fn refused_operation() {
     assert_eq!((permits.release(), permits.release()), (Ok(()), Err(TooManyPermits)));
 }
 
-extern "C" fn nothing(_: i32) {}
+/// Without the kernel's operation it adds first and wakes second, and is killed between the two.
+fn giver_dies_in_a_sandbox() {
+    let permits = semaphore(0);
+    let children = sleepers(1, || permits.acquire());
+    let mut giver = fork_fn(|| {
+        refuse_wake_op();
+        die_of_wake();
+        permits.release().map_or(1, |()| 0)
+    })
+    .expect("fork");
+    assert!(!giver.wait().expect("a child of ours").success(), "it was to be killed");
+    join(children);
+    assert_eq!(permits.available(), 0);
+}
 
 fn time_outs_are_kept_under_signals() {
-    signals::on_signal(Signal::ALARM.as_raw(), nothing as *const () as usize, 0);
-    signals::interrupt_every(50);
     let permits = semaphore(0);
-    for nanos in [0, 1, 1_000_000, 150_000_000] {
-        let timeout = Duration::from_nanos(nanos);
-        let began = Instant::now();
-        assert_eq!(permits.acquire_timeout(timeout), Err(WaitError::TimedOut));
-        let took = began.elapsed();
-        assert!(took >= timeout, "{took:?} is shorter than {timeout:?}");
-        // Generous, because other tests share the processors.
-        assert!(took < timeout + Duration::from_millis(200), "{took:?} for {timeout:?}");
-    }
-    signals::interrupt_every(0);
+    keeps_time_outs(|timeout| permits.acquire_timeout(timeout));
     assert_eq!(permits.acquire_deadline(Deadline::now()), Err(WaitError::TimedOut));
     permits.release().expect("not too many");
     // What is there is had however late it is.
@@ -162,8 +153,7 @@ fn time_outs_are_kept_under_signals() {
 fn permit_comes_through_signals() {
     let permits = semaphore(0);
     let mut child = fork_fn(|| {
-        signals::on_signal(Signal::ALARM.as_raw(), nothing as *const () as usize, 0);
-        signals::interrupt_every(50);
+        interrupt_every(50, 0);
         let taken = permits.acquire_timeout(Duration::MAX);
         signals::interrupt_every(0);
         taken.map_or(1, |()| 0)
@@ -176,23 +166,14 @@ fn permit_comes_through_signals() {
 
 fn signal_ends_an_interruptible_acquire() {
     let permits = semaphore(0);
-    for flags in [0, signals::SA_RESTART] {
-        signals::on_signal(Signal::ALARM.as_raw(), nothing as *const () as usize, flags);
-        signals::interrupt_every(2_000);
-        let result = permits.acquire_interruptible(Deadline::FAR);
-        signals::interrupt_every(0);
-        assert_eq!(result, Err(WaitError::Os(Errno::INTR)), "flags {flags:#x}");
-    }
-    let soon = Deadline::after(Duration::from_millis(20));
-    assert_eq!(permits.acquire_interruptible(soon), Err(WaitError::TimedOut));
+    ends_by_a_signal(|deadline| permits.acquire_interruptible(deadline));
 }
 
 /// Permits are neither lost nor doubled by waits that signals end.
 fn interruptible_gets_its_permit() {
     let permits = semaphore(0);
     let taker = || {
-        signals::on_signal(Signal::ALARM.as_raw(), nothing as *const () as usize, 0);
-        signals::interrupt_every(300);
+        interrupt_every(300, 0);
         for _ in 0..500 {
             while permits.acquire_interruptible(Deadline::FAR).is_err() {}
         }
@@ -242,7 +223,7 @@ fn zeroed_memory_has_no_permits() {
     let address = memory.0.as_ptr().cast::<Semaphore>();
     let permits = shared_at(address);
     assert!(!permits.try_acquire());
-    let children = sleepers(permits, 1);
+    let children = sleepers(1, || permits.acquire());
     permits.release().expect("not too many");
     join(children);
 }
