@@ -22,10 +22,12 @@ fn main() {
 
     Suite::new()
         .case("one_sets_for_two", 3, &[0, 1, 2], one_sets_for_two)
+        .bears(&[Fault::WakeOpRefused])
         .reveals(&[Fault::ClearWithoutWakeAll, Fault::WakeApartFromChange])
         .case("two_set_for_one", 3, &[0, 1], two_set_for_one)
         .reveals(&[Fault::ClearWithoutWakeAll])
         .case("set_and_cleared_at_once", 2, &[0, 2], set_and_cleared_at_once)
+        .bears(&[Fault::WakeOpRefused])
         .reveals(&[Fault::ClearWithoutWakeAll])
         .case("set_in_the_last_moment", 2, &[0, 1, 2], set_in_the_last_moment)
         .run();

@@ -25,6 +25,7 @@ fn main() {
         .case("two_processes", 3, &[0, 1], two_processes)
         .reveals(&[Fault::GateOnlySleep])
         .case("three_processes", 2, &[0, 1, 2], three_processes)
+        .bears(&[Fault::WakeOpRefused])
         .reveals(&[
             Fault::NoBaton,
             Fault::BatonDroppedAfterAcquire,

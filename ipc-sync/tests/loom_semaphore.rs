@@ -23,10 +23,12 @@ fn main() {
 
     Suite::new()
         .case("lend", 2, &[0, 1], lend)
+        .bears(&[Fault::WakeOpRefused])
         .reveals(&[Fault::NoBaton, Fault::GateOnlySleep, Fault::FlagClearedOnWake])
         .case("give_one_by_one", 2, &[2], give_one_by_one)
         .reveals(&[Fault::WakeApartFromChange, Fault::ClearWithoutWakeAll])
         .case("give_two_at_once", 2, &[0, 2], give_two_at_once)
+        .bears(&[Fault::WakeOpRefused])
         .reveals(&[Fault::WakeApartFromChange, Fault::NoOrder])
         .case("take_and_try", 2, &[0, 1], take_and_try)
         .case("wake_in_the_last_moment", 2, &[1], wake_in_the_last_moment)

@@ -14,10 +14,10 @@ use loom::sync::{Condvar, Mutex};
 use rustix::process::Pid;
 
 use super::word::{Entry, Word};
-use crate::Result;
 use crate::clock::Deadline;
 use crate::futex::Wake;
 use crate::identity::{Domain, Identity, Liveness, NoIdentity, ProcessId};
+use crate::{Errno, Result};
 
 /// loom's own limit, its main thread included.
 pub(super) const MAX_THREADS: usize = 5;
@@ -45,11 +45,14 @@ pub enum Fault {
     WakeApartFromChange,
     /// A compare-exchange orders nothing.
     NoOrder,
+    /// A sandbox refuses what changes a word and wakes in one step. An algorithm bears this, as long as nobody
+    /// is killed.
+    WakeOpRefused,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NoBaton,
         Self::BatonDroppedAfterAcquire,
         Self::GateOnlySleep,
@@ -60,6 +63,7 @@ impl Fault {
         Self::WakeNotPassedOn,
         Self::WakeApartFromChange,
         Self::NoOrder,
+        Self::WakeOpRefused,
     ];
 }
 
@@ -363,6 +367,9 @@ pub fn wake<'a>(word: impl Into<Word<'a>>, count: u32) -> usize {
 
 pub fn set_top_bit_and_wake_all<'a>(word: impl Into<Word<'a>>) -> Result<usize> {
     step();
+    if has_fault(Fault::WakeOpRefused) {
+        return Err(Errno::PERM);
+    }
     let (kernel, word) = (kernel(), word.into());
     if has_fault(Fault::WakeApartFromChange) {
         word.fetch_or(1 << 31);
@@ -385,6 +392,9 @@ pub fn add_and_wake<'a, 'b>(
     count: u32,
 ) -> Result<usize> {
     step();
+    if has_fault(Fault::WakeOpRefused) {
+        return Err(Errno::PERM);
+    }
     let (kernel, counter, gate) = (kernel(), counter.into(), gate.into());
     if has_fault(Fault::WakeApartFromChange) {
         counter.fetch_add(term.into());

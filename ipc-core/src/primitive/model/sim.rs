@@ -142,6 +142,7 @@ pub struct Case {
     victims: &'static [usize],
     scenario: fn(),
     faults: &'static [Fault],
+    borne: &'static [Fault],
 }
 
 /// The cases of one test program.
@@ -175,7 +176,7 @@ impl Suite {
         victims: &'static [usize],
         scenario: fn(),
     ) -> Self {
-        self.cases.push(Case { name, bound, victims, scenario, faults: &[] });
+        self.cases.push(Case { name, bound, victims, scenario, faults: &[], borne: &[] });
         self
     }
 
@@ -183,6 +184,13 @@ impl Suite {
     #[must_use]
     pub fn reveals(mut self, faults: &'static [Fault]) -> Self {
         self.cases.last_mut().expect("a case comes first").faults = faults;
+        self
+    }
+
+    /// Says which faults the scenario added last must get over, with nobody killed.
+    #[must_use]
+    pub fn bears(mut self, faults: &'static [Fault]) -> Self {
+        self.cases.last_mut().expect("a case comes first").borne = faults;
         self
     }
 
@@ -222,6 +230,12 @@ impl Suite {
             passed += 1;
             executions += coverage.executions;
             kills += coverage.kills.iter().map(|&(_, steps)| steps).sum::<usize>();
+            for &fault in case.borne {
+                let plan = Plan { fault: Some(fault), ..Plan::default() };
+                let (count, _) = case.explore_plan(plan);
+                println!("loom {}: {fault:?} is borne: {count} executions", case.name);
+                executions += count;
+            }
             for &fault in case.faults {
                 case.assert_reveals(fault);
                 revealed += 1;
