@@ -340,3 +340,20 @@ impl fmt::Debug for Event {
         f.debug_struct("Event").field("set", &self.is_set()).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// A thread that was kept from running until its time was over, while the event was set in time.
+    #[test]
+    fn what_came_in_time_counts_however_late_the_thread_is() {
+        let event = Event::new();
+        let late = Until::Deadline(Deadline::now());
+        assert_eq!(event.wait_contended(0, late), Err(WaitError::TimedOut));
+        event.set();
+        assert_eq!(event.wait_contended(0, late), Ok(()));
+        event.clear();
+        assert_eq!(event.wait_contended(0, late), Ok(()), "set and cleared since");
+    }
+}

@@ -235,3 +235,29 @@ fn number(word: u64) -> u32 {
 fn with_number(word: u64, number: u32) -> u64 {
     word & GATE | u64::from(number) << 32
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// A thread that was kept from running until its time was over, while a number was added in time.
+    #[test]
+    fn what_came_in_time_counts_however_late_the_thread_is() {
+        let word = Gated::new(1);
+        let take = || word.update(|number| number.checked_sub(1));
+        let late = Until::Deadline(Deadline::now());
+        assert_eq!(word.wait_for(late, 0, take), Ok(1));
+        assert_eq!(word.wait_for(late, 0, take), Err(WaitError::TimedOut));
+    }
+
+    #[test]
+    fn whatever_is_in_the_gate_it_is_slept_upon() {
+        for low in [1, 0x4000_0000, u32::MAX] {
+            let word = Gated(AtomicU64::new(low.into()));
+            let soon = Until::Deadline(Deadline::after(core::time::Duration::from_millis(1)));
+            let none = || Err::<(), _>(word.number(Ordering::Relaxed));
+            assert_eq!(word.wait_for(soon, 0, none), Err(WaitError::TimedOut));
+            assert_eq!(word.0.load(Ordering::Relaxed), 0, "{low:#x}");
+        }
+    }
+}

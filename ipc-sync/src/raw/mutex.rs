@@ -226,8 +226,8 @@ impl RawMutex {
         }
     }
 
-    /// The time is over, or a signal has come. A wake-up that was meant for whoever sleeps longest may have come to this
-    /// thread in the last moment: it goes on to the next.
+    /// The time is over, or a signal has come. A wake-up that was meant for whoever sleeps longest may
+    /// have come to this thread in the last moment: it goes on to the next.
     #[cold]
     fn give_up(&self, until: Until, interrupted: bool) -> Refused {
         if until.deadline().is_none() {
@@ -335,6 +335,25 @@ impl RawMutex {
     fn disarm(&self, me: Identity) {
         if self.domain.is_resident() {
             self.gate.disarm(me.id);
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use ipc_core::clock::Deadline;
+
+    /// A thread that was kept from running until its time was over, while the lock was released in time.
+    #[test]
+    fn what_came_in_time_counts_however_late_the_thread_is() {
+        let lock = RawMutex::new(false);
+        let me = identity::current().unwrap();
+        let held_then = Missed::Saw { word: me.id.to_bits(), armed: false };
+        for until in [Until::Deadline(Deadline::now()), Until::Interruptible(Deadline::now())] {
+            assert_eq!(lock.lock_contended(held_then, until), Ok(Found::Consistent));
+            assert_eq!(lock.lock_contended(held_then, until), Err(Refused::TimedOut));
+            assert!(lock.unlock(Found::Consistent, Found::Consistent));
         }
     }
 }
