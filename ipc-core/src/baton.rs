@@ -33,9 +33,10 @@
 //! long as the thread; it is written only by that thread.
 #![expect(unsafe_code, reason = "the list head is the C library's, found by a system call")]
 
+use core::ops::Range;
+
 use crate::futex::Word;
 use crate::identity::ProcessId;
-use core::ops::Range;
 
 #[cfg(feature = "std")]
 use thread::{with_record, with_record_if_any};

@@ -149,12 +149,11 @@ pub fn wait_any(entries: &[Entry<'_>], until: Option<Deadline>) -> Result<Wake> 
 /// ```
 pub fn wait_any_interruptible(entries: &[Entry<'_>], until: Option<Deadline>) -> Result<Wake> {
     assert!(!entries.is_empty() && entries.len() <= MAX_ENTRIES, "between 1 and 4 entries");
-    match entries {
-        entries if entries.iter().any(Entry::has_changed) => Ok(Wake::Changed),
-        // Without a deadline the kernel would go on with this one as well.
-        [first, ..] => wait(first.word, first.expected, Some(until.unwrap_or(Deadline::FAR))),
-        [] => Ok(Wake::Changed),
+    if entries.iter().any(Entry::has_changed) {
+        return Ok(Wake::Changed);
     }
+    // Without a deadline the kernel would go on with this one as well.
+    wait(entries[0].word, entries[0].expected, Some(until.unwrap_or(Deadline::FAR)))
 }
 
 /// The most entries that one [`wait_any`] takes.

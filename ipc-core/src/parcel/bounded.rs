@@ -93,6 +93,12 @@ impl<'a, T> Within<'a, T> {
         Within { inner, bounds: self.bounds, levels: self.levels, counted: false }
     }
 
+    /// The same, for where the next level would stand.
+    #[inline]
+    fn beside<U, E: Error>(&self, inner: U) -> Result<Within<'a, U>, E> {
+        Ok(self.with(inner))
+    }
+
     /// Something of the next level.
     #[inline]
     fn deeper<U, E: Error>(&self, inner: U) -> Result<Within<'a, U>, E> {
@@ -129,31 +135,16 @@ macro_rules! deserialize_plain {
     )*};
 }
 
-/// What holds others on the same level.
-macro_rules! deserialize_flat {
-    ($($method:ident($($parameter:ident: $type:ty),*))*) => {$(
+/// What holds others: on the same level, or on the next one.
+macro_rules! deserialize_holders {
+    ($level:ident: $($method:ident($($parameter:ident: $type:ty),*))*) => {$(
         #[inline]
         fn $method<V: Visitor<'de>>(
             self,
             $($parameter: $type,)*
             visitor: V,
         ) -> Result<V::Value, D::Error> {
-            let visitor = self.with(visitor);
-            self.inner.$method($($parameter,)* visitor)
-        }
-    )*};
-}
-
-/// What holds others on the next level.
-macro_rules! deserialize_deeper {
-    ($($method:ident($($parameter:ident: $type:ty),*))*) => {$(
-        #[inline]
-        fn $method<V: Visitor<'de>>(
-            self,
-            $($parameter: $type,)*
-            visitor: V,
-        ) -> Result<V::Value, D::Error> {
-            let visitor = self.deeper(visitor)?;
+            let visitor = self.$level(visitor)?;
             self.inner.$method($($parameter,)* visitor)
         }
     )*};
@@ -170,7 +161,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Within<'_, D> {
         deserialize_identifier
     }
 
-    deserialize_flat! {
+    deserialize_holders! { beside:
         deserialize_unit_struct(name: &'static str)
         deserialize_newtype_struct(name: &'static str)
         deserialize_tuple(len: usize)
@@ -178,7 +169,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Within<'_, D> {
         deserialize_struct(name: &'static str, fields: &'static [&'static str])
     }
 
-    deserialize_deeper! {
+    deserialize_holders! { deeper:
         deserialize_any()
         deserialize_ignored_any()
         deserialize_option()

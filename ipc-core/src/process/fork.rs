@@ -11,6 +11,7 @@ use rustix::process::Pid;
 
 use super::Child;
 use super::barrier::Barrier;
+use crate::errno::last_errno;
 use crate::{Result, baton};
 
 /// The exit code of a child whose `fork` failed in the parent, or whose parent died first. Nobody
@@ -115,7 +116,5 @@ pub(super) fn exit_now(code: i32) -> ! {
     // SAFETY: `_exit` ends the process and touches no memory of it.
     unsafe { libc::_exit(code) }
 }
-
-pub(super) use crate::errno::last_errno;
 
 static_assertions::assert_impl_all!(Fork: Send, Sync);

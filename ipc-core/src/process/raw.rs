@@ -13,8 +13,8 @@ use core::ffi::c_long;
 
 use rustix::fd::{AsRawFd, BorrowedFd};
 
-use super::fork::last_errno;
 use crate::Result;
+use crate::errno::last_errno;
 
 /// The system call `number`; pointers are given as their exposed addresses.
 ///

@@ -252,6 +252,9 @@ pub(crate) fn application_killed_meanwhile() {
 pub(crate) fn starter_thread_ends() {
     let start = || Zygote::builder().preload(|| CALLS.store(3, SeqCst)).start_by_exec();
     let zygote = std::thread::spawn(start).join().expect("no panic").expect("start");
-    std::thread::sleep(Duration::from_millis(20));
+    // Joined is not yet gone.
+    while std::fs::read_dir("/proc/self/task").expect("/proc").count() > 1 {
+        std::thread::yield_now();
+    }
     assert_eq!(code_of(&zygote, |_| CALLS.load(SeqCst), &[]), 3);
 }

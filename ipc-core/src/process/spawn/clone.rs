@@ -43,7 +43,7 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::plan::Plan;
 use super::{SpawnError, Stage, child};
-use crate::process::fork::last_errno;
+use crate::errno::last_errno;
 use crate::process::signal_set::set_mask;
 use crate::process::{Child, Pid, SignalSet};
 use crate::{Errno, Result};

@@ -17,6 +17,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::errno::last_errno;
 use crate::{Errno, Result};
 
 /// The first number behind the standard streams.
@@ -98,14 +99,6 @@ fn is_open(number: i32) -> bool {
 
 fn open_numbers() -> Result<Vec<i32>> {
     let entries = fs::read_dir("/proc/self/fd").and_then(Iterator::collect::<io::Result<Vec<_>>>);
-    let entries = entries.map_err(errno)?;
+    let entries = entries.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     Ok(entries.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
-}
-
-fn last_errno() -> Errno {
-    errno(io::Error::last_os_error())
-}
-
-fn errno(error: io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error)
 }
