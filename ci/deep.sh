@@ -22,13 +22,13 @@ commit=$(git rev-parse HEAD)
     echo '|---|---:|---|'
 } > "$report"
 
-# prove NAME PATTERN COMMAND..: runs it, and keeps the last line that matches as its result.
+# prove NAME PATTERN COMMAND..: runs it, and keeps what matches, one line for each test program, as its result.
 prove() {
     local name=$1 pattern=$2 began=$SECONDS
     shift 2
     step "$name" "$@" 2>&1 | tee "$log"
     local result
-    result=$(grep -E "$pattern" "$log" | tail -n 1)
+    result=$(grep -E "$pattern" "$log" | paste -sd ';' | sed 's/;/; /g')
     printf '| %s | %d | %s |\n' "$name" $((SECONDS - began)) "$result" >> "$report"
 }
 
