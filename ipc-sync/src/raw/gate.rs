@@ -32,7 +32,7 @@
 use ipc_core::Result;
 use ipc_core::clock::Deadline;
 use ipc_core::identity::ProcessId;
-use ipc_core::primitive::futex::{self, Entry, Wake};
+use ipc_core::primitive::futex::{self, Entry, Wake, Word};
 use ipc_core::primitive::{AtomicU32, Ordering, baton, fence_after_rmw};
 
 /// Somebody may be asleep. Also what zeroed memory says.
@@ -104,25 +104,15 @@ impl Gate {
         }
     }
 
-    /// Has the kernel wake one sleeper if this thread dies. `false`: nothing was armed.
-    ///
-    /// # Safety
-    ///
-    /// The gate lies in memory that stays mapped, or reserved, until [`disarm`](Self::disarm).
-    #[inline]
-    #[expect(unsafe_code, reason = "hands the caller's promise on")]
-    pub(crate) unsafe fn arm(&self, me: ProcessId) -> bool {
-        // SAFETY: the caller's promise; the low 30 bits of a gate are never anything but 0.
-        unsafe { baton::arm(&self.0, me) }
-    }
-
-    #[inline]
-    pub(crate) fn disarm(&self, me: ProcessId) {
-        baton::disarm(&self.0, me);
-    }
-
     /// How often this thread has armed the gate.
     pub(crate) fn armed_times(&self, me: ProcessId) -> usize {
         baton::armed_times(&self.0, me)
+    }
+}
+
+impl<'a> From<&'a Gate> for Word<'a> {
+    #[inline]
+    fn from(gate: &'a Gate) -> Self {
+        Word::Whole(&gate.0)
     }
 }

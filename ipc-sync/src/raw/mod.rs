@@ -3,5 +3,8 @@
 pub(crate) mod gate;
 pub(crate) mod gated;
 pub(crate) mod mutex;
+pub(crate) mod owner;
 pub(crate) mod patience;
+pub(crate) mod residence;
+pub(crate) mod tagged;
 pub(crate) mod until;

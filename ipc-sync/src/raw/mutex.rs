@@ -1,22 +1,6 @@
 //! The words of a mutex, and the protocol on them.
 //!
-//! # The owner word
-//!
-//! ```text
-//!  63   62 ............................. 22   21 ............ 0
-//! +---+--------------------------------------+------------------+
-//! | D | incarnation                          | pid              |
-//! +---+--------------------------------------+------------------+
-//!   0                 0                                0           free
-//!   1                 0                                0           free, but what it guards is inconsistent
-//!   D           the owner's `ProcessId`                            held
-//!   1       only bit 62 set                            0           unrecoverable, for ever
-//! ```
-//!
-//! The claim names its owner in the same compare-exchange that makes it, and the release is a compare-exchange
-//! from *me*. So nobody can hold the lock without being named, a survivor can take it over from
-//! a dead owner in one step, and a forked child that drops a copy of its parent's guard changes
-//! nothing. The low half of a held word is never 0, so it always differs from that of a free one.
+//! The state is in the [owner word](super::owner).
 //!
 //! # Who may do what
 //!
@@ -48,20 +32,15 @@
 use core::mem::replace;
 
 use ipc_core::Errno;
-use ipc_core::identity::{DomainCell, Identity, Liveness, NoIdentity, ProcessId};
+use ipc_core::identity::{Identity, NoIdentity, ProcessId};
 use ipc_core::primitive::futex::{Entry, Wake, Word};
 use ipc_core::primitive::{AtomicU64, Ordering, identity};
 
 use super::gate::Gate;
+use super::owner::{FREE, INCONSISTENT, State, UNRECOVERABLE, state};
 use super::patience::{Looks, spin_until};
+use super::residence::Residence;
 use super::until::Until;
-
-/// Nobody holds the lock. Zeroed memory is a free lock.
-const FREE: u64 = 0;
-/// What the lock guards may be half changed: its last owner died or panicked, and nobody has repaired it.
-const INCONSISTENT: u64 = ProcessId::FREE_BIT;
-/// An owner has said that it cannot be repaired. No process id has a pid of 0.
-const UNRECOVERABLE: u64 = INCONSISTENT | 1 << 62;
 
 /// 16 bytes; every pattern of them is some state.
 #[derive(Debug)]
@@ -69,7 +48,7 @@ const UNRECOVERABLE: u64 = INCONSISTENT | 1 << 62;
 pub(crate) struct RawMutex {
     owner: AtomicU64,
     gate: Gate,
-    domain: DomainCell,
+    residence: Residence,
 }
 
 #[cfg(not(loom))]
@@ -109,22 +88,6 @@ impl From<NoIdentity> for Refused {
     }
 }
 
-/// What an owner word says.
-enum State {
-    Free,
-    Held(ProcessId),
-    Unrecoverable,
-    Corrupt,
-}
-
-fn state(word: u64) -> State {
-    match word {
-        FREE | INCONSISTENT => State::Free,
-        UNRECOVERABLE => State::Unrecoverable,
-        _ => ProcessId::from_bits(word & !INCONSISTENT).map_or(State::Corrupt, State::Held),
-    }
-}
-
 fn found(word: u64) -> Found {
     if word & INCONSISTENT == 0 { Found::Consistent } else { Found::Inconsistent }
 }
@@ -133,7 +96,7 @@ impl RawMutex {
     ipc_core::const_unless_loom! {
         /// A free lock. `resident`: it lies in a mapping that is not given back while a gate in it is armed.
         pub(crate) fn new(resident: bool) -> Self {
-            Self { owner: AtomicU64::new(FREE), gate: Gate::new(), domain: DomainCell::new(resident) }
+            Self { owner: AtomicU64::new(FREE), gate: Gate::new(), residence: Residence::new(resident) }
         }
     }
 
@@ -141,8 +104,7 @@ impl RawMutex {
     #[inline]
     pub(crate) fn lock_uncontended(&self) -> Result<(), Missed> {
         let me = identity::known().ok_or(Missed::Untried)?;
-        let admission = self.domain.admitted(me.domain).ok_or(Missed::Untried)?;
-        let armed = self.arm(admission.is_resident(), me);
+        let armed = self.residence.enter_again(&self.gate, me).ok_or(Missed::Untried)?;
         self.claim(FREE, me.id.to_bits()).map_err(|word| Missed::Saw { word, armed })
     }
 
@@ -153,13 +115,13 @@ impl RawMutex {
         let (word, armed) = match missed {
             Missed::Saw { word, armed } => (word, armed),
             Missed::Untried => {
-                let armed = self.arm(self.domain.admit(me.domain).is_resident(), me);
+                let armed = self.residence.enter(&self.gate, me);
                 (self.owner.load(Ordering::Acquire), armed)
             }
         };
         let result = self.claim_or_wait(me, word, armed, until);
         if result.is_err() && armed {
-            self.gate.disarm(me.id);
+            self.residence.leave(&self.gate, me);
         }
         result
     }
@@ -197,7 +159,7 @@ impl RawMutex {
                 seen = self.owner.load(Ordering::Acquire);
                 continue;
             }
-            if (must_look || expired || due) && self.is_dead(owner, me) {
+            if (must_look || expired || due) && self.residence.is_dead(owner, me) {
                 match self.claim(seen, me.id.to_bits() | INCONSISTENT) {
                     Ok(()) => return Ok(Found::Inconsistent),
                     Err(word) => {
@@ -245,13 +207,6 @@ impl RawMutex {
         self.owner.compare_exchange(seen, mine, orders.0, orders.1).map(drop)
     }
 
-    /// Whether the kernel says that `owner` is dead. What is not known is not death.
-    fn is_dead(&self, owner: ProcessId, me: Identity) -> bool {
-        owner != me.id
-            && self.domain.judges(me.domain)
-            && identity::liveness(owner) == Liveness::Dead
-    }
-
     /// Releases the lock, which this process holds as `held`, and leaves it as `left`.
     ///
     /// `false`: the word was not ours, and nothing was changed.
@@ -275,7 +230,7 @@ impl RawMutex {
         if released {
             self.gate.wake_one();
         }
-        self.disarm(me);
+        self.residence.leave(&self.gate, me);
         released
     }
 
@@ -290,7 +245,7 @@ impl RawMutex {
         let Ok(me) = identity::current() else { return false };
         let poisoned = self.replace(me.id.to_bits() | INCONSISTENT, UNRECOVERABLE);
         self.gate.wake_all();
-        self.disarm(me);
+        self.residence.leave(&self.gate, me);
         poisoned
     }
 
@@ -305,9 +260,7 @@ impl RawMutex {
     /// explore it again.
     #[cfg(loom)]
     pub(crate) fn admit(&self) {
-        if let Ok(me) = identity::current() {
-            self.domain.admit(me.domain);
-        }
+        self.residence.admit();
     }
 
     pub(crate) fn owner(&self) -> Option<ProcessId> {
@@ -322,20 +275,6 @@ impl RawMutex {
     fn replace(&self, from: u64, to: u64) -> bool {
         // SYNC: what the lock guards (Acquire in `claim`).
         self.owner.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed).is_ok()
-    }
-
-    #[inline]
-    #[expect(unsafe_code, reason = "the promise was made to the constructor")]
-    fn arm(&self, resident: bool, me: Identity) -> bool {
-        // SAFETY: whoever made the lock resident promised that its memory stays while the gate is armed.
-        resident && unsafe { self.gate.arm(me.id) }
-    }
-
-    #[inline]
-    fn disarm(&self, me: Identity) {
-        if self.domain.is_resident() {
-            self.gate.disarm(me.id);
-        }
     }
 }
 

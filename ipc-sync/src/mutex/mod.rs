@@ -4,23 +4,27 @@
 //!
 //! # Safety
 //!
-//! The value is reached only through a guard, and a guard exists only while the owner word names this process and
-//! no other thread of it has one. The value is [`Shareable`]: whatever a dead owner
-//! left of it is a valid value.
-#![expect(unsafe_code, reason = "a guard hands out references to what the lock guards")]
+//! The value is reached only through a [guard](guard), and a guard exists only while the owner word names this
+//! process and no other thread of it has one. The value is [`Shareable`]: whatever a dead owner left of it is a valid
+//! value.
+#![expect(unsafe_code, reason = "a lock is shared between threads and processes")]
+
+mod error;
+mod guard;
 
 use core::fmt;
-use core::marker::PhantomData;
-use core::ops::{Deref, DerefMut};
 use core::time::Duration;
 
+use ipc_core::Shareable;
 use ipc_core::clock::Deadline;
-use ipc_core::identity::{NoIdentity, ProcessId};
-use ipc_core::primitive::{UnsafeCell, killed, panicking};
-use ipc_core::{Errno, Shareable};
+use ipc_core::identity::ProcessId;
+use ipc_core::primitive::UnsafeCell;
 
-use crate::raw::mutex::{Found, Missed, RawMutex, Refused};
+use crate::raw::mutex::{Found, Missed, RawMutex};
 use crate::raw::until::Until;
+
+pub use error::LockError;
+pub use guard::{MutexGuard, Recovered};
 
 /// A lock that several processes share, and that survives the death of any of them.
 ///
@@ -342,7 +346,7 @@ impl<T: Shareable> Mutex<T> {
     #[inline]
     fn lock_until(&self, until: Until) -> Result<MutexGuard<'_, T>, LockError<'_, T>> {
         match self.raw.lock_uncontended() {
-            Ok(()) => Ok(self.guard(Found::Consistent)),
+            Ok(()) => Ok(MutexGuard::new(self, Found::Consistent)),
             Err(missed) => self.lock_contended(missed, until),
         }
     }
@@ -354,15 +358,10 @@ impl<T: Shareable> Mutex<T> {
         until: Until,
     ) -> Result<MutexGuard<'_, T>, LockError<'_, T>> {
         match self.raw.lock_contended(missed, until) {
-            Ok(Found::Consistent) => Ok(self.guard(Found::Consistent)),
-            Ok(found) => Err(LockError::Recovered(Recovered(self.guard(found)))),
+            Ok(Found::Consistent) => Ok(MutexGuard::new(self, Found::Consistent)),
+            Ok(Found::Inconsistent) => Err(LockError::Recovered(Recovered::new(self))),
             Err(refused) => Err(refused.into()),
         }
-    }
-
-    #[inline]
-    fn guard(&self, found: Found) -> MutexGuard<'_, T> {
-        MutexGuard { mutex: self, found, panicking: panicking(), not_send: PhantomData }
     }
 }
 
@@ -377,207 +376,3 @@ impl<T: Shareable> fmt::Debug for Mutex<T> {
         f.debug_struct("Mutex").field("owner", &self.owner()).finish_non_exhaustive()
     }
 }
-
-/// The lock, held. Dropping it releases the lock.
-///
-/// Dropped by a panic, it leaves the value inconsistent: the next owner gets
-/// [`LockError::Recovered`]. In a forked child, a copy of a guard releases nothing.
-#[must_use = "the lock is released when the guard is dropped"]
-pub struct MutexGuard<'a, T: Shareable> {
-    mutex: &'a Mutex<T>,
-    found: Found,
-    /// The thread was panicking already when it took the lock: a destructor did.
-    panicking: bool,
-    /// The baton of a lock belongs to the thread that took it.
-    not_send: PhantomData<*const ()>,
-}
-
-// SAFETY: a shared guard gives out no more than `&T`.
-unsafe impl<T: Shareable> Sync for MutexGuard<'_, T> {}
-
-static_assertions::assert_impl_all!(MutexGuard<'static, u64>: Sync);
-static_assertions::assert_not_impl_any!(MutexGuard<'static, u64>: Send);
-
-impl<T: Shareable> Deref for MutexGuard<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        // SAFETY: the guard holds the lock, so nobody writes to the value.
-        self.mutex.value.with(|value| unsafe { &*value })
-    }
-}
-
-impl<T: Shareable> DerefMut for MutexGuard<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: the guard holds the lock and is borrowed alone, so nobody else reaches the value.
-        self.mutex.value.with_mut(|value| unsafe { &mut *value })
-    }
-}
-
-impl<T: Shareable> Drop for MutexGuard<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
-        if killed() {
-            return;
-        }
-        let panicked = panicking() && !self.panicking;
-        let left = if panicked { Found::Inconsistent } else { self.found };
-        // A copy of a guard in a forked child is not the owner; there is nothing for it to release.
-        self.mutex.raw.unlock(self.found, left);
-    }
-}
-
-impl<T: Shareable + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
-    }
-}
-
-/// The lock, held, over a value that its last owner left in an unknown state.
-///
-/// Repair the value through this, then call [`mark_consistent`](Self::mark_consistent). Dropped
-/// without that, the lock is released and the next owner is told as well. If the value cannot be repaired, say so by
-/// [`poison`](Self::poison).
-#[must_use = "the lock is released when the guard is dropped"]
-pub struct Recovered<'a, T: Shareable>(MutexGuard<'a, T>);
-
-static_assertions::assert_not_impl_any!(Recovered<'static, u64>: Send);
-
-impl<'a, T: Shareable> Recovered<'a, T> {
-    /// Says that the value is in order again, and goes on holding the lock.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use ipc_sync::{LockError, Mutex};
-    ///
-    /// static LOCK: Mutex<u32> = Mutex::new(7);
-    /// std::thread::spawn(|| {
-    ///     let _held = LOCK.lock();
-    ///     panic!("in the middle of a change");
-    /// })
-    /// .join()
-    /// .unwrap_err();
-    ///
-    /// let Err(LockError::Recovered(mut value)) = LOCK.lock() else { panic!("not told") };
-    /// *value = 0;
-    /// drop(value.mark_consistent());
-    /// assert_eq!(*LOCK.lock().unwrap(), 0);
-    /// ```
-    pub fn mark_consistent(mut self) -> MutexGuard<'a, T> {
-        let Self(guard) = &mut self;
-        if guard.mutex.raw.mark_consistent() {
-            guard.found = Found::Consistent;
-        }
-        self.0
-    }
-
-    /// Says that nobody can ever repair the value. Everybody who waits for the lock, now or later, gets
-    /// [`LockError::Unrecoverable`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use ipc_sync::{LockError, Mutex};
-    ///
-    /// static LOCK: Mutex<u32> = Mutex::new(7);
-    /// # std::thread::spawn(|| { let _held = LOCK.lock(); panic!() }).join().unwrap_err();
-    /// // .. after the death of an owner:
-    /// let Err(LockError::Recovered(value)) = LOCK.lock() else { panic!("not told") };
-    /// value.poison();
-    /// assert!(matches!(LOCK.lock(), Err(LockError::Unrecoverable)));
-    /// ```
-    pub fn poison(self) {
-        self.0.mutex.raw.poison();
-        core::mem::forget(self);
-    }
-}
-
-impl<T: Shareable> Deref for Recovered<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T: Shareable> DerefMut for Recovered<'_, T> {
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.0
-    }
-}
-
-impl<T: Shareable> fmt::Debug for Recovered<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Recovered(..)")
-    }
-}
-
-/// Why [`Mutex::lock`] and its kin did not return a plain guard.
-#[non_exhaustive]
-pub enum LockError<'a, T: Shareable> {
-    /// The lock *is* held now, but its last owner died or panicked while it had it, or an operator
-    /// [broke](Mutex::break_lock) it.
-    ///
-    /// It stays held for as long as this error lives: match it before you return or keep it. See
-    /// [`Mutex`](Mutex#in-functions-that-return-boxdyn-error) for functions that return `Box<dyn Error>`.
-    Recovered(Recovered<'a, T>),
-    /// An owner has [given up](Recovered::poison) the value.
-    Unrecoverable,
-    /// A process holds the lock that lives, or whose life cannot be judged from here
-    /// ([`Mutex::try_lock`]).
-    WouldBlock,
-    /// The time is over ([`Mutex::lock_timeout`], [`Mutex::lock_deadline`]).
-    TimedOut,
-    /// The calling thread holds the lock already; or, in a signal handler, was just taking it.
-    Deadlock,
-    /// The owner word is one that no process can have: something else has written to it.
-    Corrupt,
-    /// This process has no identity by which others could tell its death.
-    NoIdentity(NoIdentity),
-    /// The kernel refused to let the thread sleep. `EINTR`: a signal ended an interruptible call.
-    Os(Errno),
-}
-
-static_assertions::assert_not_impl_any!(LockError<'static, u64>: Send);
-
-impl<T: Shareable> From<Refused> for LockError<'_, T> {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Unrecoverable => Self::Unrecoverable,
-            Refused::WouldBlock => Self::WouldBlock,
-            Refused::TimedOut => Self::TimedOut,
-            Refused::Deadlock => Self::Deadlock,
-            Refused::Corrupt => Self::Corrupt,
-            Refused::NoIdentity => Self::NoIdentity(NoIdentity),
-            Refused::Os(errno) => Self::Os(errno),
-        }
-    }
-}
-
-impl<T: Shareable> fmt::Debug for LockError<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LockError({self})")
-    }
-}
-
-impl<T: Shareable> fmt::Display for LockError<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Recovered(_) => {
-                f.write_str("the last owner died or panicked while it held the lock")
-            }
-            Self::Unrecoverable => f.write_str("the value was given up by an owner of the lock"),
-            Self::WouldBlock => f.write_str("another process or thread holds the lock"),
-            Self::TimedOut => f.write_str("timed out waiting for the lock"),
-            Self::Deadlock => f.write_str("this thread holds the lock already"),
-            Self::Corrupt => f.write_str("the lock's owner word is not one of ours"),
-            Self::NoIdentity(error) => error.fmt(f),
-            Self::Os(errno) => write!(f, "the kernel refused to wait: {errno}"),
-        }
-    }
-}
-
-impl<T: Shareable> core::error::Error for LockError<'_, T> {}
