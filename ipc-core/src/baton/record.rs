@@ -57,16 +57,24 @@ impl Record {
 
     #[inline]
     pub(super) fn push(&self, gate: *const AtomicU32) -> bool {
-        let mut free = 0;
-        while !self.gate(free).is_null() {
-            free += 1;
-            if free == CAPACITY {
-                return false;
-            }
+        if !self.gate(0).is_null() {
+            return self.push_nested(gate);
         }
-        self.set(free, gate);
-        self.tell_kernel(gate);
+        self.put(0, gate);
         true
+    }
+
+    #[cold]
+    fn push_nested(&self, gate: *const AtomicU32) -> bool {
+        let free = (1..CAPACITY).find(|&at| self.gate(at).is_null());
+        free.inspect(|&at| self.put(at, gate)).is_some()
+    }
+
+    /// Makes `gate` the newest, at the end of the list.
+    #[inline]
+    fn put(&self, at: usize, gate: *const AtomicU32) {
+        self.set(at, gate);
+        self.tell_kernel(gate);
     }
 
     #[inline]
