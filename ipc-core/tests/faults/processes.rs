@@ -2,17 +2,18 @@
 //!
 //! # Safety
 //!
-//! A process with one thread forks a child that does nothing but end.
-#![expect(unsafe_code, reason = "fork is unsafe")]
+//! A process with one thread forks a child that does nothing but end. The gate that is armed is a static.
+#![expect(unsafe_code, reason = "fork, and a gate that the kernel is told of")]
 
+use core::ptr;
 use core::sync::atomic::AtomicU32;
 use core::time::Duration;
 
-use ipc_core::Errno;
 use ipc_core::clock::Deadline;
 use ipc_core::futex::{self, Entry, Wake};
 use ipc_core::identity::{Identity, Liveness, ProcessId};
 use ipc_core::process::{Child, ExitStatus, Fork, Signal, Spawn, fork, fork_fn};
+use ipc_core::{Errno, baton};
 use ipc_testkit::faults::{Case, Suite, Trouble, check};
 use rustix::io::retry_on_intr;
 
@@ -50,6 +51,17 @@ pub(crate) fn all(suite: &mut Suite) {
     suite.everywhere(&Case::new("Identity::current", |me| {
         let me_then = me.operation(Identity::current)?;
         check(me_then == Identity::current()?, "another identity")
+    }));
+    suite.everywhere(&Case::new("baton::arm", |me| {
+        static GATE: AtomicU32 = AtomicU32::new(0);
+        let id = ProcessId::current()?;
+        // SAFETY: a static is there for ever, and this one stays 0.
+        let armed = me.infallible(|| unsafe { baton::arm(&GATE, id) });
+        let expected = if armed { Some(ptr::from_ref(&GATE).addr()) } else { None };
+        check(baton::known_to_kernel() == expected, "the kernel knows something else")?;
+        baton::disarm(&GATE, id);
+        // What cannot be had is no error: the baton is an accelerator.
+        check(armed || baton::armed_times(&GATE, id) == 0, "not armed, and yet in the list")
     }));
     suite.everywhere(&Case::new("liveness of a live process", |me| {
         let id = ProcessId::current()?;
