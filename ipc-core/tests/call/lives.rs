@@ -6,7 +6,7 @@ use ipc_core::connection::{RecvError, Sender, simplex};
 use ipc_core::process::{Context, ExitStatus, Process, StartMethod, fork_fn};
 use ipc_testkit::cases::{doing, no_children, open_fds};
 
-use crate::{METHODS, expect};
+use crate::{METHODS, expect, rounds};
 
 /// Says that it is there, and stays.
 fn stay(mut sender: Sender) {
@@ -88,6 +88,7 @@ pub(crate) fn cycles() {
         };
         (0..20).for_each(one);
         let before = (open_fds(), maps());
+        let count = rounds(count);
         (0..count).for_each(one);
         assert_eq!((open_fds(), maps()), before, "{method}");
         drop(context);

@@ -18,6 +18,12 @@ use ipc_testkit::cases;
 const METHODS: [StartMethod; 4] =
     [StartMethod::Auto, StartMethod::Fork, StartMethod::Spawn, StartMethod::ForkServer];
 
+/// How many children are started in a row: 10,000 of each if the environment says `IPC_CYCLES=deep`.
+fn rounds(normally: i32) -> i32 {
+    let deep = std::env::var_os("IPC_CYCLES").is_some_and(|how| how == "deep");
+    if deep { 10_000 } else { normally }
+}
+
 fn main() -> ExitCode {
     // A case executes this program again with a library preloaded.
     if std::env::args().skip(1).eq(["--as", "preloaded"].map(String::from)) {

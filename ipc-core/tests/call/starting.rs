@@ -12,7 +12,7 @@ use rustix::process::{getpid, getppid};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{METHODS, end, expect};
+use crate::{METHODS, end, expect, rounds};
 
 pub(crate) fn results_are_exit_codes() {
     fn panics(_: ()) {
@@ -251,6 +251,7 @@ pub(crate) fn f05_children_beside_busy_threads() {
             (StartMethod::Spawn, 100),
         ] {
             let context = Context::new(method);
+            let count = rounds(count);
             for number in 0..count {
                 doing("starting children beside busy threads");
                 expect(start(&context, busy, number), ExitStatus::Exited(number % 250));

@@ -37,6 +37,12 @@ use rustix::process::{
 /// How long one case may take; a second is usual, the rest is for a loaded machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// [`LIMIT`], or as many seconds as the environment says by `IPC_CASE_SECONDS`, for longer proofs.
+fn limit() -> Duration {
+    let asked = std::env::var("IPC_CASE_SECONDS").ok();
+    asked.map_or(LIMIT, |asked| Duration::from_secs(asked.parse().expect("a number of seconds")))
+}
+
 /// The exit code of a case that could not run here.
 const SKIPPED: i32 = 77;
 
@@ -107,7 +113,7 @@ pub fn run(cases: &[(&str, fn())]) -> ExitCode {
             Ok(Some(SKIPPED)) => "skipped".to_owned(),
             Ok(Some(code)) => format!("FAILED with code {code}"),
             Ok(None) => "FAILED by a signal".to_owned(),
-            Err(doing) => format!("FAILED: hung for {LIMIT:?} in: {doing}"),
+            Err(doing) => format!("FAILED: hung for {:?} in: {doing}", limit()),
         };
         println!("test {name} ... {word} ({:.2} s)", began.elapsed().as_secs_f32());
     }
@@ -130,7 +136,7 @@ fn run_one(case: fn()) -> Result<Option<i32>, String> {
     let Some(pid) = Pid::from_raw(raw) else { inside(case) };
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("an unreaped child has a pidfd");
     let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
-    let limit = LIMIT.try_into().expect("a small span");
+    let limit = limit().try_into().expect("a small span");
     let in_time = poll(&mut fds, Some(&limit)).expect("poll") > 0;
     // Whatever the case left behind is in its group. It may be empty.
     let _ = kill_process_group(pid, Signal::KILL);
