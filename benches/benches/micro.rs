@@ -13,7 +13,7 @@ use crossbeam_queue::ArrayQueue;
 use ipc_benches::payload::{numbered, sum};
 use ipc_benches::peers::floor::{SLOTS, SlotRing};
 use ipc_benches::peers::locks::Lock;
-use ipc_benches::peers::pthread::PthreadMutex;
+use ipc_benches::peers::pthread::{NORMAL, PthreadMutex, ROBUST};
 use ipc_benches::{sys, targets};
 use ipc_shm::ring::spsc::Ring;
 use rtrb::RingBuffer;
@@ -28,8 +28,8 @@ fn lock_pair(criterion: &mut Criterion) {
     bench::<ipc_sync::Mutex<u64>>(&mut group);
     bench::<Mutex<u64>>(&mut group);
     bench::<parking_lot::Mutex<u64>>(&mut group);
-    bench::<PthreadMutex<false>>(&mut group);
-    bench::<PthreadMutex<true>>(&mut group);
+    bench::<PthreadMutex<NORMAL>>(&mut group);
+    bench::<PthreadMutex<ROBUST>>(&mut group);
     group.finish();
 }
 

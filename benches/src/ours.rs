@@ -12,11 +12,12 @@ use core::hint::spin_loop;
 use bytemuck::Pod;
 use ipc_shm::ring::spsc::{Consumer, Producer, Ring};
 use ipc_shm::ring::{PopError, PushError};
-use ipc_sync::{Mutex, MutexGuard};
+use ipc_sync::{Mutex, MutexGuard, Semaphore};
 
 use crate::payload::{Message, Received, Sent};
 use crate::peers::floor::SLOTS;
 use crate::peers::locks::Lock;
+use crate::peers::permits::Permits;
 use crate::peers::rings;
 use crate::subject::{Ends, Sides, Subject};
 use crate::sys::place;
@@ -39,6 +40,28 @@ impl Lock for Mutex<u64> {
             Ok(guard) => guard,
             Err(error) => panic!("{error}"),
         }
+    }
+}
+
+impl Permits for Semaphore {
+    const NAME: &'static str = targets::SEMAPHORE;
+
+    fn placed(permits: u32) -> &'static Self {
+        place(Self::new(permits))
+    }
+
+    #[inline]
+    fn acquire(&self) {
+        Self::acquire(self).expect("a wait without a time-out");
+    }
+
+    #[inline]
+    fn release(&self) {
+        Self::release(self).expect("a few permits");
+    }
+
+    fn available(&self) -> u32 {
+        Self::available(self)
     }
 }
 

@@ -17,6 +17,8 @@ pub const RING: &str = "ipc-shm push/pop";
 pub const BYTES: &str = "ipc-shm bytes";
 /// Ours, in the family `mutex`.
 pub const MUTEX: &str = "ipc-sync Mutex";
+/// Ours, in the family `semaphore`.
+pub const SEMAPHORE: &str = "ipc-sync Semaphore";
 /// Ours, in the family `spawn`: a program, described anew each time.
 pub const SPAWN: &str = "ipc-core Spawn";
 /// Ours, in the family `spawn`: a program that was described once.
@@ -238,6 +240,13 @@ pub static TARGETS: &[Target] = &[
         "waking a sleeper costs what the kernel's futex costs, and at most 15 % more"),
     target("mutex", "hand-over, one cpu", MUTEX, "bare futex (floor)", AtMost(1.3),
         "on one processor a hand-over costs a bare futex and at most 30 % more"),
+
+    target("semaphore", "uncontended pair", SEMAPHORE, "sem_t", AtMost(1.0),
+        "no dearer than POSIX's semaphore, which loses wake-ups when a process dies"),
+    target("semaphore", "to and fro, asleep", SEMAPHORE, "bare futex (floor)", AtMost(1.15),
+        "waking a sleeper costs what the kernel's futex costs, and at most 15 % more"),
+    target("semaphore", "to and fro, one cpu", SEMAPHORE, "bare futex (floor)", AtMost(1.3),
+        "on one processor a permit's way costs a bare futex and at most 30 % more"),
 
     target("spawn", "program, until the call returns", SPAWN, "posix_spawn", AtMost(0.65),
         "two thirds of the C library's time, at most"),

@@ -4,14 +4,16 @@ use std::sync::Mutex;
 
 use crate::peers::floor;
 use crate::peers::locks::{Handover, Section, alone, contended, handed_over};
-use crate::peers::pthread::PthreadMutex;
+use crate::peers::pthread::{INHERIT, NORMAL, PthreadMutex, ROBUST};
+use crate::peers::{kernel, python};
 use crate::subject::{Cpus, Family, Measure, Workload};
 
 type Ours = ipc_sync::Mutex<u64>;
 type Std = Mutex<u64>;
 type ParkingLot = parking_lot::Mutex<u64>;
-type Normal = PthreadMutex<false>;
-type Robust = PthreadMutex<true>;
+type Normal = PthreadMutex<NORMAL>;
+type Robust = PthreadMutex<ROBUST>;
+type Inherit = PthreadMutex<INHERIT>;
 
 /// Pairs alone, contention, and hand-over awake and asleep.
 pub(super) fn family() -> Family {
@@ -29,7 +31,12 @@ pub(super) fn family() -> Family {
                     alone::<ParkingLot>(),
                     alone::<Normal>(),
                     alone::<Robust>(),
-                ],
+                    alone::<Inherit>(),
+                    kernel::flock(),
+                ]
+                .into_iter()
+                .chain(python::lock())
+                .collect(),
             },
             crowd("contended, empty section", Section { inside: 0, outside: 0 }),
             crowd("contended, 100 ns in, 400 ns out", Section { inside: 100, outside: 400 }),
@@ -51,6 +58,7 @@ fn crowd(name: &'static str, section: Section) -> Workload {
             contended::<ParkingLot>(section),
             contended::<Normal>(section),
             contended::<Robust>(section),
+            contended::<Inherit>(section),
         ],
     }
 }

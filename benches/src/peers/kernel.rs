@@ -1,12 +1,31 @@
-//! Transports that copy through the kernel: one message per call, blocking.
+//! What the kernel has: transports that copy, one message per call, blocking; and a lock on a file.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
+use rustix::fs::{self, FlockOperation, MemfdFlags, memfd_create};
 use rustix::pipe::pipe;
 
 use crate::payload::{Message, Received, Sent};
-use crate::subject::{Ends, Slice, Subject, Wrong};
+use crate::subject::{Done, Ends, Slice, Subject, Wrong};
+
+/// A pair on `flock`, which the kernel releases when its holder dies, without a word.
+#[must_use]
+pub fn flock() -> Subject {
+    Subject::processes("flock", || {
+        let file = memfd_create("flock", MemfdFlags::CLOEXEC).expect("a file");
+        Ends::alone(
+            move |slice| {
+                for _ in 0..slice.count {
+                    fs::flock(&file, FlockOperation::LockExclusive).expect("the lock");
+                    fs::flock(&file, FlockOperation::Unlock).expect("the end of it");
+                }
+                Ok(Done { operations: slice.count, ..Done::default() })
+            },
+            |_, _| Ok(()),
+        )
+    })
+}
 
 /// A pipe with its usual 64 KiB.
 #[must_use]

@@ -5,6 +5,8 @@ pub mod floor;
 pub mod kernel;
 pub mod locks;
 pub mod parents;
+pub mod permits;
+pub mod posix;
 pub mod pthread;
 pub mod python;
 pub mod rings;

@@ -1,4 +1,4 @@
-//! The C library's process-shared mutexes.
+//! The C library's process-shared mutexes: normal, robust, with priority inheritance.
 //!
 //! # Safety
 //! A `pthread_mutex_t` is initialised once, at its final place in shared memory, and never moved or
@@ -16,32 +16,44 @@ use crate::peers::locks::Lock;
 use crate::subject::Sides;
 use crate::sys::place;
 
-/// `PTHREAD_PROCESS_SHARED`, normal or robust.
-pub struct PthreadMutex<const ROBUST: bool> {
+/// The plain mutex.
+pub const NORMAL: u8 = 0;
+/// `PTHREAD_MUTEX_ROBUST`: its owner's death is told.
+pub const ROBUST: u8 = 1;
+/// `PTHREAD_PRIO_INHERIT`: its owner runs at the priority of who waits.
+pub const INHERIT: u8 = 2;
+
+/// `PTHREAD_PROCESS_SHARED`; `KIND` is [`NORMAL`], [`ROBUST`] or [`INHERIT`].
+pub struct PthreadMutex<const KIND: u8> {
     mutex: UnsafeCell<libc::pthread_mutex_t>,
     counter: UnsafeCell<u64>,
 }
 
 // SAFETY: the mutex is made for sharing, and the counter is touched under it only.
-unsafe impl<const ROBUST: bool> Sync for PthreadMutex<ROBUST> {}
+unsafe impl<const KIND: u8> Sync for PthreadMutex<KIND> {}
 
-impl<const ROBUST: bool> core::fmt::Debug for PthreadMutex<ROBUST> {
+impl<const KIND: u8> core::fmt::Debug for PthreadMutex<KIND> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("PthreadMutex").field("robust", &ROBUST).finish_non_exhaustive()
+        f.debug_struct("PthreadMutex").field("kind", &KIND).finish_non_exhaustive()
     }
 }
 
 /// Holds a [`PthreadMutex`].
 #[derive(Debug)]
-pub struct PthreadGuard<'a, const ROBUST: bool> {
-    lock: &'a PthreadMutex<ROBUST>,
+pub struct PthreadGuard<'a, const KIND: u8> {
+    lock: &'a PthreadMutex<KIND>,
     not_send: PhantomData<*const ()>,
 }
 
-impl<const ROBUST: bool> Lock for PthreadMutex<ROBUST> {
-    const NAME: &'static str = if ROBUST { "pthread robust" } else { "pthread normal" };
+impl<const KIND: u8> Lock for PthreadMutex<KIND> {
+    const NAME: &'static str = match KIND {
+        NORMAL => "pthread normal",
+        ROBUST => "pthread robust",
+        INHERIT => "pthread PI",
+        _ => panic!("there is no such kind"),
+    };
     const SIDES: Sides = Sides::Processes;
-    type Guard<'a> = PthreadGuard<'a, ROBUST>;
+    type Guard<'a> = PthreadGuard<'a, KIND>;
 
     fn placed() -> &'static Self {
         let placed = place(Self {
@@ -56,10 +68,16 @@ impl<const ROBUST: bool> Lock for PthreadMutex<ROBUST> {
         done(unsafe {
             libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED)
         });
-        if ROBUST {
+        if KIND == ROBUST {
             // SAFETY: the attributes are initialised.
             done(unsafe {
                 libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST)
+            });
+        }
+        if KIND == INHERIT {
+            // SAFETY: the attributes are initialised.
+            done(unsafe {
+                libc::pthread_mutexattr_setprotocol(attributes, libc::PTHREAD_PRIO_INHERIT)
             });
         }
         // SAFETY: the mutex is at its final place and nobody else knows it yet.
@@ -70,14 +88,14 @@ impl<const ROBUST: bool> Lock for PthreadMutex<ROBUST> {
     }
 
     #[inline]
-    fn lock(&'static self) -> PthreadGuard<'static, ROBUST> {
+    fn lock(&'static self) -> PthreadGuard<'static, KIND> {
         // SAFETY: the mutex was initialised by `placed`.
         done(unsafe { libc::pthread_mutex_lock(self.mutex.get()) });
         PthreadGuard { lock: self, not_send: PhantomData }
     }
 }
 
-impl<const ROBUST: bool> Deref for PthreadGuard<'_, ROBUST> {
+impl<const KIND: u8> Deref for PthreadGuard<'_, KIND> {
     type Target = u64;
 
     #[inline]
@@ -87,7 +105,7 @@ impl<const ROBUST: bool> Deref for PthreadGuard<'_, ROBUST> {
     }
 }
 
-impl<const ROBUST: bool> DerefMut for PthreadGuard<'_, ROBUST> {
+impl<const KIND: u8> DerefMut for PthreadGuard<'_, KIND> {
     #[inline]
     fn deref_mut(&mut self) -> &mut u64 {
         // SAFETY: the lock is held by this thread, and the guard is borrowed exclusively.
@@ -95,7 +113,7 @@ impl<const ROBUST: bool> DerefMut for PthreadGuard<'_, ROBUST> {
     }
 }
 
-impl<const ROBUST: bool> Drop for PthreadGuard<'_, ROBUST> {
+impl<const KIND: u8> Drop for PthreadGuard<'_, KIND> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: this thread holds the lock: the guard says so.

@@ -20,6 +20,18 @@ for line in sys.stdin:
     print(time.monotonic_ns() - began, flush=True)
 ";
 
+/// Takes and releases `multiprocessing`'s lock as often as each line says, and answers with the nanoseconds.
+const LOCK: &str = "
+import multiprocessing, sys, time
+lock = multiprocessing.Lock()
+for line in sys.stdin:
+    began = time.monotonic_ns()
+    for _ in range(int(line)):
+        lock.acquire()
+        lock.release()
+    print(time.monotonic_ns() - began, flush=True)
+";
+
 /// A Python that does what it is told, line by line.
 struct Interpreter {
     process: Child,
@@ -28,9 +40,9 @@ struct Interpreter {
 }
 
 impl Interpreter {
-    fn start(method: &str) -> Self {
+    fn start(program: &str, argument: &str) -> Self {
         let mut command = Command::new("python3");
-        command.args(["-c", PROCESSES, method]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(["-c", program, argument]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().expect("python3 was there before");
         let orders = process.stdin.take();
         let answers = BufReader::new(process.stdout.take().expect("it is piped"));
@@ -58,16 +70,29 @@ impl Drop for Interpreter {
 /// A function in a process of its own, by two start methods; nothing without a `python3`.
 #[must_use]
 pub fn processes() -> Vec<Subject> {
+    let by = |name, method| told(name, PROCESSES, method);
+    [by("Python forkserver", "forkserver"), by("Python fork", "fork")]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// A pair on `multiprocessing.Lock`, which is a named semaphore of POSIX; nothing without a `python3`.
+#[must_use]
+pub fn lock() -> Option<Subject> {
+    told("Python Lock", LOCK, "")
+}
+
+/// A program that says itself how long it took for what it was told to do.
+fn told(name: &'static str, program: &'static str, argument: &'static str) -> Option<Subject> {
     let found = Command::new("python3").arg("--version").stdout(Stdio::null()).status();
-    if !found.is_ok_and(|status| status.success()) {
-        return Vec::new();
-    }
-    let by = |name, method: &'static str| {
+    found.is_ok_and(|status| status.success()).then(|| {
         Subject::processes(name, move || {
             let mut python = None;
             Ends::alone(
                 move |slice| {
-                    let python = python.get_or_insert_with(|| Interpreter::start(method));
+                    let python =
+                        python.get_or_insert_with(|| Interpreter::start(program, argument));
                     let nanoseconds = python.run(slice.count)?;
                     let operations = slice.count;
                     Ok(Done { operations, checksum: 0, nanoseconds: Some(nanoseconds) })
@@ -75,6 +100,5 @@ pub fn processes() -> Vec<Subject> {
                 |_, _| Ok(()),
             )
         })
-    };
-    vec![by("Python forkserver", "forkserver"), by("Python fork", "fork")]
+    })
 }
