@@ -3,6 +3,7 @@
 //! | item | what it is |
 //! |---|---|
 //! | [`Region`] | a sealed and reserved memfd that processes map |
+//! | [`Shared`] | one value, a lock for example, in a region of its own |
 //! | [`Plan`], [`Place`] | what lies where in a region, typed and checked |
 //! | [`Atomic`], [`RawValue`], [`Mutex`](ipc_sync::Mutex) | what may lie there: atomics, plain data, locked data |
 //! | [`ring::spsc`] | a ring for one producer and one consumer |
@@ -136,7 +137,7 @@
 //!
 //! let (plan, places) = plan(64)?;
 //! // The parent. Workers inherit the region, or get its descriptor and call `Region::from_fd_for`.
-//! let region = Region::planned_with(&plan, |fill| fill.mutexes(places.counts, |_| [0, 0]))?;
+//! let region = Region::planned_with(&plan, |fill| fill.locks(places.counts, |_| [0, 0]))?;
 //!
 //! region.slice(places.arguments)?[3].set([1, 2, 3, 4, 5, 6, 7]);
 //! region.slice(places.tasks)?[3].store(1, Ordering::Release);
@@ -175,6 +176,8 @@ mod raw_value;
 mod region;
 pub mod ring;
 #[cfg(not(loom))]
+mod shared;
+#[cfg(not(loom))]
 mod stop;
 #[cfg(all(feature = "serde", not(loom)))]
 mod travel;
@@ -190,6 +193,7 @@ pub use {
     plan::{Kind, Place, Plan, PlanError},
     raw_value::RawValue,
     region::{AttachError, CreateError, Fill, PlaceError, Region, Step},
+    shared::Shared,
     stop::{StopError, StopToken},
 };
 /// The crates whose types and traits stand in the signatures of this one.

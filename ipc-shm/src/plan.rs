@@ -52,7 +52,7 @@ impl Kind {
 /// every [`Shareable`] type; [`Region::planned_with`](crate::Region::planned_with) can put other
 /// values there.
 ///
-/// **Locks** want to be put there by it, with [`Fill::mutexes`](crate::Fill::mutexes): a zeroed lock works, but its
+/// **Locks** want to be put there by it, with [`Fill::locks`](crate::Fill::locks): a zeroed lock works, but its
 /// waiters notice the death of its holder within 64 ms, and those of a lock that was put there in about one.
 ///
 /// # Examples
@@ -66,7 +66,7 @@ impl Kind {
 /// let states = plan.array::<Atomic<AtomicU64>>(64)?;
 /// let total = plan.one::<Mutex<u64>>()?;
 ///
-/// let region = Region::planned_with(&plan, |fill| fill.mutexes(total, |_| 7))?;
+/// let region = Region::planned_with(&plan, |fill| fill.locks(total, |_| 7))?;
 /// region.slice(states)?[5].store(1, Ordering::Release);
 /// assert_eq!(*region.get(total)?.lock().unwrap(), 7);
 /// # Ok::<(), Box<dyn core::error::Error>>(())

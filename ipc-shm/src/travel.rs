@@ -11,7 +11,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ring::spsc::{Ring, RingPlace};
-use crate::{Place, Region, StopToken};
+use crate::{Place, Region, Shareable, Shared, StopToken};
 
 impl Serialize for Region {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -20,6 +20,18 @@ impl Serialize for Region {
 }
 
 impl<'de> Deserialize<'de> for Region {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parcel::deserialize(deserializer, Self::from_fd)
+    }
+}
+
+impl<T: Shareable> Serialize for Shared<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.region().serialize(serializer)
+    }
+}
+
+impl<'de, T: Shareable> Deserialize<'de> for Shared<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         parcel::deserialize(deserializer, Self::from_fd)
     }

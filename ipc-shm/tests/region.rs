@@ -116,7 +116,7 @@ fn attached_in_another_process() {
     let mut plan = Plan::new();
     let word = plan.one::<Atomic<AtomicU64>>().unwrap();
     let total = plan.one::<Mutex<u64>>().unwrap();
-    let region = Region::planned_with(&plan, |fill| fill.mutexes(total, |_| 5)).unwrap();
+    let region = Region::planned_with(&plan, |fill| fill.locks(total, |_| 5)).unwrap();
     let fd = again(&region);
     let mut child = fork_fn(|| {
         let region = Region::from_fd_for(fd, &plan).unwrap();
@@ -560,7 +560,7 @@ fn forgotten_guard_keeps_the_addresses() {
     let lock = plan.one::<Mutex<u64>>().unwrap();
     let address =
         |region: &Region| core::ptr::from_ref(region.get(lock).unwrap()).addr() / 4096 * 4096;
-    let new = || Region::planned_with(&plan, |fill| fill.mutexes(lock, |_| 0)).unwrap();
+    let new = || Region::planned_with(&plan, |fill| fill.locks(lock, |_| 0)).unwrap();
 
     let region = new();
     drop(region.get(lock).unwrap().lock().unwrap());

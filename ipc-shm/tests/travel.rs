@@ -5,12 +5,13 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
+use ipc_core::baton;
 use ipc_core::connection::pair;
 use ipc_core::parcel::{Handle, Parcel, ParcelError};
 use ipc_core::process::{Context, ExitStatus, Process, StartMethod, fork_fn};
 use ipc_shm::ring::spsc::{Ring, RingPlace};
-use ipc_shm::{Atomic, Place, PlaceError, Plan, Region};
-use ipc_sync::{LockError, Mutex};
+use ipc_shm::{Atomic, Place, PlaceError, Plan, Region, Shared};
+use ipc_sync::{Event, LockError, Mutex, Semaphore};
 use ipc_testkit::cases::{self, doing};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,9 @@ fn main() -> ExitCode {
         ("to_a_process_that_runs", to_a_process_that_runs),
         ("lock_of_a_dead_process_elsewhere", lock_of_the_dead),
         ("what_is_no_region_is_refused", refused),
+        ("shared_value_of_another_type_is_refused", another_type),
+        ("shared_lock_is_known_to_the_kernel", shared_lock_is_known_to_the_kernel),
+        ("shared_values_leave_nothing", shared_values_leave_nothing),
         ("places_of_another_plan_are_errors", other_places),
     ])
 }
@@ -33,6 +37,7 @@ struct Work {
     counter: Place<Atomic<AtomicU64>>,
     lock: Place<Mutex<u64>>,
     line: RingPlace<u64>,
+    total: Shared<Mutex<u64>>,
     ring: Ring<'static, [u32; 3]>,
 }
 
@@ -43,13 +48,15 @@ impl Work {
         let lock = plan.one().expect("a place");
         let line = RingPlace::plan(&mut plan, 8).expect("a ring");
         let region = Region::planned(&plan).expect("a region");
-        Self { region, counter, lock, line, ring: Ring::create(4).expect("a ring") }
+        let total = Shared::in_region(0).expect("a region");
+        Self { region, counter, lock, line, total, ring: Ring::create(4).expect("a ring") }
     }
 
     /// What the other process does.
     fn run(self) {
         self.region.get(self.counter).expect("here").fetch_add(1, Ordering::Relaxed);
         *self.region.get(self.lock).expect("here").lock().expect("nobody died") += 10;
+        *self.total.lock().expect("nobody died") += 20;
         let line = Ring::in_region(&self.region, self.line).expect("here");
         line.producer().expect("a free end").push(7).expect("room");
         let mut consumer = self.ring.consumer().expect("a free end");
@@ -60,6 +67,7 @@ impl Work {
     fn check(&self) {
         assert_eq!(self.region.get(self.counter).expect("here").load(Ordering::Relaxed), 1);
         assert_eq!(*self.region.get(self.lock).expect("here").lock().expect("nobody died"), 10);
+        assert_eq!(*self.total.lock().expect("nobody died"), 20);
         let line = Ring::in_region(&self.region, self.line).expect("here");
         assert_eq!(line.consumer().expect("a free end").pop(), Ok(7));
     }
@@ -160,4 +168,38 @@ fn other_places() {
         }
     }
     assert_eq!(good, 1);
+}
+
+fn another_type() {
+    let parcel = Parcel::pack(&Shared::new(Event::new()).expect("a region")).expect("it travels");
+    let found = parcel.unpack::<Shared<Semaphore>>();
+    assert!(matches!(found, Err(ParcelError::Refused(_))), "{found:?}");
+}
+
+/// The kernel knows the gate of a lock that was made for a region, and wakes a waiter; of others it knows nothing.
+fn shared_lock_is_known_to_the_kernel() {
+    let resident = Shared::<Mutex<u64>>::in_region(0).expect("a region");
+    let elsewhere = Shared::new(Mutex::new(0_u64)).expect("a region");
+    let known = |lock: &Shared<Mutex<u64>>| {
+        let _guard = lock.lock().expect("it is new");
+        let start = core::ptr::from_ref(&**lock).addr();
+        baton::known_to_kernel()
+            .map(|gate| (start..start + size_of::<Mutex<u64>>()).contains(&gate))
+    };
+    assert_eq!((known(&resident), known(&elsewhere)), (Some(true), None));
+    assert_eq!(baton::known_to_kernel(), None);
+}
+
+fn shared_values_leave_nothing() {
+    let maps = || std::fs::read_to_string("/proc/self/maps").expect("/proc").lines().count();
+    let one = || {
+        let lock = Shared::<Mutex<u64>>::in_region(1).expect("a region");
+        let clone = lock.try_clone().expect("a clone");
+        drop(lock);
+        assert_eq!(*clone.lock().expect("it is free"), 1);
+    };
+    (0..20).for_each(|_| one());
+    let before = (cases::open_fds(), maps());
+    (0..10_000).for_each(|_| one());
+    assert_eq!((cases::open_fds(), maps()), before);
 }

@@ -24,7 +24,7 @@
 //!     // Both sides of a region go by one plan. After the fork the child has the region too.
 //!     let mut plan = Plan::new();
 //!     let total = plan.one::<Mutex<u64>>()?;
-//!     let region = Region::planned_with(&plan, |fill| fill.mutexes(total, |_| 7))?;
+//!     let region = Region::planned_with(&plan, |fill| fill.locks(total, |_| 7))?;
 //!     let total = region.get(total)?;
 //!
 //!     let mut child = fork_fn(|| {
@@ -108,12 +108,14 @@
 extern crate std;
 
 mod event;
+mod in_region;
 mod mutex;
 mod raw;
 mod semaphore;
 mod wait_error;
 
 pub use event::Event;
+pub use in_region::InRegion;
 pub use ipc_core::{
     Errno, Shareable,
     clock::Deadline,

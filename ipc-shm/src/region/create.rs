@@ -12,7 +12,7 @@ use ipc_core::identity::{Identity, NoIdentity};
 use ipc_core::os::check_file_size;
 use ipc_core::primitive::{AtomicU64, Ordering};
 use ipc_core::{Errno, Shareable};
-use ipc_sync::Mutex;
+use ipc_sync::InRegion;
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create,
@@ -174,24 +174,36 @@ impl Fill<'_> {
         }
     }
 
-    /// Puts a free lock around `value(index)` at every index of `place`, of the kind whose waiters
-    /// are woken at once when its holder dies.
+    /// Puts a lock that starts with `value(index)` at every index of `place`, of the kind whose waiters are woken
+    /// at once when its holder dies.
     ///
-    /// [`Mutex::in_region`] is `unsafe`, because the lock's memory must not be used for anything
+    /// [`InRegion::in_region`] is `unsafe`, because the lock's memory must not be used for anything
     /// else while somebody holds the lock, forgotten guards included. A region keeps that
     /// promise: see [`Region`].
     ///
     /// # Panics
     ///
     /// As [`values`](Self::values).
-    pub fn mutexes<T: Shareable + Send>(
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_shm::{Plan, Region, ipc_sync::Mutex};
+    ///
+    /// let mut plan = Plan::new();
+    /// let totals = plan.array::<Mutex<u64>>(2)?;
+    /// let region = Region::planned_with(&plan, |fill| fill.locks(totals, |i| i as u64))?;
+    /// assert_eq!(*region.slice(totals)?[1].lock().unwrap(), 1);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    pub fn locks<L: InRegion>(
         &mut self,
-        place: Place<Mutex<T>>,
-        mut value: impl FnMut(usize) -> T,
+        place: Place<L>,
+        mut value: impl FnMut(usize) -> L::Value,
     ) {
         // SAFETY: when a region is dropped while a gate in it is armed, its addresses stay
         // reserved.
-        self.values(place, |index| unsafe { Mutex::in_region(value(index)) });
+        self.values(place, |index| unsafe { L::in_region(value(index)) });
     }
 }
 

@@ -126,7 +126,7 @@ impl Region {
     /// else can see them.
     ///
     /// This is how a lock gets into a region such that the kernel wakes its waiters when its holder
-    /// dies: see [`Fill::mutexes`].
+    /// dies: see [`Fill::locks`].
     ///
     /// # Errors
     ///

@@ -38,7 +38,7 @@ fn shared(expected: u64) {
     let mut plan = Plan::new();
     let total = plan.one::<Mutex<u64>>().unwrap();
     let there = plan.one::<FixedRing<[u64; 7], 8>>().unwrap();
-    let region = Region::planned_with(&plan, |fill| fill.mutexes(total, |_| 0)).unwrap();
+    let region = Region::planned_with(&plan, |fill| fill.locks(total, |_| 0)).unwrap();
     let back = Ring::<u64>::create(3).unwrap();
     let add = || *region.get(total).unwrap().lock().unwrap() += 1;
 
