@@ -22,3 +22,10 @@ fn lock() {
         assert_eq!(lines, expected, "{method}");
     }
 }
+
+#[test]
+fn semaphore() {
+    for method in METHODS {
+        assert_eq!(said("semaphore", &[method]), "more than 2 at a time: false, free now: 2\n");
+    }
+}

@@ -17,15 +17,12 @@
 //!
 //! ```
 //! use ipc_core::process::fork_fn;
-//! use ipc_shm::{Plan, Region};
+//! use ipc_shm::Shared;
 //! use ipc_sync::{LockError, Mutex};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     // Both sides of a region go by one plan. After the fork the child has the region too.
-//!     let mut plan = Plan::new();
-//!     let total = plan.one::<Mutex<u64>>()?;
-//!     let region = Region::planned_with(&plan, |fill| fill.locks(total, |_| 7))?;
-//!     let total = region.get(total)?;
+//!     // A lock in memory that the child has too, after the fork.
+//!     let total = Shared::<Mutex<u64>>::in_region(7)?;
 //!
 //!     let mut child = fork_fn(|| {
 //!         let _held = total.lock().expect("nobody else wants it yet");
