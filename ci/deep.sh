@@ -46,6 +46,8 @@ for case in cycles_leave_nothing f05_children_beside_busy_threads; do
     prove "$case, 10,000 each" '^[0-9]+ (cycles|children) by' env IPC_CYCLES=deep IPC_CASE_SECONDS=900 \
         cargo test -p ipc-core --release --test call -- "$case"
 done
+prove 'an owner that is stopped for 10 s' '^test k24.*ok' env IPC_CYCLES=deep \
+    cargo test -p ipc-sync --release --test mutex_owners -- k24
 prove 'stepkill, controls' '^stepkill: ' cargo test -p ipc-testkit --release --test stepkill_controls
 prove 'instructions of the fast paths' '^instructions: ' cargo test -p ipc-benches --release --test instructions
 if cargo +nightly --version > /dev/null 2>&1; then

@@ -1,4 +1,4 @@
-//! `Mutex` between processes that are killed, stopped, forked and put into other pid namespaces.
+//! `Mutex` between processes that are killed and forked. How owners are judged is in `mutex_owners.rs`.
 //!
 //! Each case runs in a process of its own with one thread (see `ipc_testkit::cases`) and forks from
 //! there. The kills at every single instruction are in `stepkill.rs`; here are the situations around them.
@@ -6,8 +6,10 @@
 //!
 //! # Safety
 //!
-//! A lock that is made for a region lies in a mapping that is kept as long as any of its users.
-#![expect(unsafe_code, reason = "locks that the kernel is told of")]
+//! A copy of a guard is dropped in a forked child alone.
+#![expect(unsafe_code, reason = "a guard is copied")]
+
+mod world;
 
 use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -16,12 +18,14 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use ipc_core::identity::ProcessId;
-use ipc_core::process::{Child, fork_fn};
-use ipc_core::{Errno, baton, futex};
-use ipc_sync::{Deadline, LockError, Mutex};
-use ipc_testkit::cases::{self, doing};
+use ipc_core::process::fork_fn;
+use ipc_core::{Errno, baton};
+use ipc_sync::{Deadline, LockError};
+use ipc_testkit::cases;
 use ipc_testkit::shared::Shared;
 use rustix::process::Signal;
+
+use world::{World, kill, plain_world, world};
 
 fn main() -> ExitCode {
     cases::run(&[
@@ -35,75 +39,10 @@ fn main() -> ExitCode {
         ("s01_signals_do_not_hide_a_death", s01_signals_do_not_hide_a_death),
         ("f07_threads_of_a_forked_child_have_their_own_batons", f07_threads_of_a_forked_child),
         ("f07_forked_child_leaves_the_kernel_no_address", f07_no_address_left),
-        ("k21_zombie_owner_is_dead", k21_zombie_owner_is_dead),
-        ("k24_stopped_owner_is_alive", k24_stopped_owner_is_alive),
-        ("k22_ended_thread_keeps_the_lock", k22_ended_thread_keeps_the_lock),
-        ("k16_exec_keeps_the_lock", k16_exec_keeps_the_lock),
         ("f06_forked_copy_of_a_guard_releases_nothing", f06_forked_copy_of_a_guard),
         ("forked_child_owns_nothing", forked_child_owns_nothing),
-        ("k23_no_steal_between_pid_namespaces", k23_no_steal_between_pid_namespaces),
         ("crash_of_every_generation_is_told", crash_of_every_generation_is_told),
     ])
-}
-
-/// What the processes of a case share.
-struct World {
-    lock: Mutex<u64>,
-    stage: AtomicU32,
-}
-
-fn world() -> Shared<World> {
-    // SAFETY: the mapping is kept until the case ends.
-    let lock = unsafe { Mutex::in_region(0) };
-    Shared::new(World { lock, stage: AtomicU32::new(0) }).expect("a mapping")
-}
-
-/// The same with a lock that the kernel is not told of.
-fn plain_world() -> Shared<World> {
-    Shared::new(World { lock: Mutex::new(0), stage: AtomicU32::new(0) }).expect("a mapping")
-}
-
-impl World {
-    fn reach(&self, stage: u32) {
-        self.stage.store(stage, SeqCst);
-        futex::wake(&self.stage, u32::MAX);
-    }
-
-    fn await_stage(&self, stage: u32) {
-        loop {
-            let now = self.stage.load(SeqCst);
-            if now >= stage {
-                return;
-            }
-            futex::wait(&self.stage, now, None).expect("a readable word");
-        }
-    }
-
-    /// A child that holds the lock and does nothing more; it has it when this returns.
-    fn holder(&self) -> Child {
-        self.stage.store(0, SeqCst);
-        let child = fork_fn(|| {
-            let _held = self.lock.lock().expect("a free lock");
-            self.reach(1);
-            self.await_stage(9);
-            0
-        });
-        self.await_stage(1);
-        child.expect("fork")
-    }
-
-    fn expect_recovered(&self) {
-        match self.lock.lock() {
-            Err(LockError::Recovered(value)) => drop(value.mark_consistent()),
-            other => panic!("not told of the death: {other:?}"),
-        }
-        drop(self.lock.lock().expect("told once only"));
-    }
-}
-
-fn kill(mut child: Child) {
-    child.kill().expect("a live child");
-    child.wait().expect("a child of ours");
 }
 
 fn counts_exactly() {
@@ -305,74 +244,6 @@ fn f07_no_address_left() {
     assert_eq!(baton::known_to_kernel(), None);
 }
 
-fn k21_zombie_owner_is_dead() {
-    let world = world();
-    let mut holder = world.holder();
-    holder.kill().expect("a live child");
-    cases::events::await_exit(&holder);
-    // Dead and not reaped: its pid still exists.
-    world.expect_recovered();
-    holder.wait().expect("a child of ours");
-}
-
-fn k24_stopped_owner_is_alive() {
-    let world = world();
-    let mut holder = world.holder();
-    holder.signal(Signal::STOP).expect("a live child");
-    for _ in 0..3 {
-        // Longer than the longest slice, so that the owner was looked at.
-        let timeout = Duration::from_millis(250);
-        assert!(matches!(world.lock.lock_timeout(timeout), Err(LockError::TimedOut)));
-        assert!(matches!(world.lock.try_lock(), Err(LockError::WouldBlock)));
-    }
-    holder.signal(Signal::CONT).expect("a live child");
-    world.reach(9);
-    assert!(holder.wait().expect("wait").success());
-    drop(world.lock.lock().expect("released by its owner"));
-}
-
-fn k22_ended_thread_keeps_the_lock() {
-    let world = world();
-    let world = &*world;
-    let hold_in_a_thread = || {
-        std::thread::scope(|scope| {
-            scope.spawn(|| core::mem::forget(world.lock.lock().expect("a free lock")));
-        });
-        world.reach(1);
-        world.await_stage(9);
-        0
-    };
-    let holder = fork_fn(hold_in_a_thread).expect("fork");
-    world.await_stage(1);
-    assert!(matches!(
-        world.lock.lock_timeout(Duration::from_millis(150)),
-        Err(LockError::TimedOut)
-    ));
-    kill(holder);
-    world.expect_recovered();
-}
-
-fn k16_exec_keeps_the_lock() {
-    use std::os::unix::process::CommandExt;
-
-    let world = world();
-    let hold_and_exec = || {
-        core::mem::forget(world.lock.lock().expect("a free lock"));
-        world.reach(1);
-        let error = std::process::Command::new("/bin/sleep").arg("100").exec();
-        panic!("exec: {error}");
-    };
-    let holder = fork_fn(hold_and_exec).expect("fork");
-    world.await_stage(1);
-    cases::events::await_program(holder.id(), "sleep");
-    assert!(matches!(
-        world.lock.lock_timeout(Duration::from_millis(150)),
-        Err(LockError::TimedOut)
-    ));
-    kill(holder);
-    world.expect_recovered();
-}
-
 fn f06_forked_copy_of_a_guard() {
     let world = world();
     let held = world.lock.lock().expect("a free lock");
@@ -404,40 +275,6 @@ fn forked_child_owns_nothing() {
     assert!(child.wait().expect("wait").success());
     assert!(matches!(world.lock.lock(), Err(LockError::Deadlock)), "the parent still knows it");
     drop(held);
-}
-
-fn k23_no_steal_between_pid_namespaces() {
-    let world = world();
-    let outer = || {
-        // SAFETY: a new pid namespace for children; nothing of this process changes.
-        match unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWPID) } {
-            Ok(()) => {}
-            Err(Errno::PERM) => return 77,
-            Err(errno) => panic!("unshare: {errno}"),
-        }
-        let inner = fork_fn(|| {
-            core::mem::forget(world.lock.lock().expect("a free lock"));
-            // As pid 1 of a namespace this is somebody quite different in the outer one.
-            i32::from(std::process::id() != 1)
-        });
-        i32::from(!inner.expect("fork").wait().expect("wait").success())
-    };
-    // Somebody of this namespace uses the lock first.
-    drop(world.lock.lock().expect("a free lock"));
-    let mut outer = fork_fn(outer).expect("fork");
-    match outer.wait().expect("wait").code() {
-        Some(77) => cases::skip("unshare(CLONE_NEWPID) is not permitted"),
-        code => assert_eq!(code, Some(0)),
-    }
-    // The owner is dead, but nobody here can know it.
-    doing("locking what a dead process of another namespace holds");
-    assert_eq!(world.lock.owner().map(|owner| owner.pid().as_raw_nonzero().get()), Some(1));
-    let timeout = Duration::from_millis(250);
-    assert!(matches!(world.lock.lock_timeout(timeout), Err(LockError::TimedOut)));
-    assert!(matches!(world.lock.try_lock(), Err(LockError::WouldBlock)));
-    // SAFETY: we made sure ourselves that the owner is dead.
-    unsafe { world.lock.break_lock() };
-    world.expect_recovered();
 }
 
 fn crash_of_every_generation_is_told() {

@@ -12,8 +12,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::tools::{
     bare_clone_sleeper, exit_now, filter_pidfd_open, ignore_sigchld, in_parent_of_fork,
-    kill_and_reap, raw_waitpid, sleeper_with_pid,
+    kill_and_reap, raw_waitpid,
 };
+use ipc_testkit::cases::pids::sleeper_with_pid;
 use ipc_testkit::cases::{doing, no_children, open_fds, shared, skip};
 
 /// Set by a child that got through the barrier.

@@ -14,9 +14,8 @@ use rustix::io::{FdFlags, fcntl_getfd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::status::wait_for_end;
-use crate::tools::{
-    duplicate, duplicate_onto, exit_now, kill_and_reap, raw_waitpid, sleeper_with_pid,
-};
+use crate::tools::{duplicate, duplicate_onto, exit_now, kill_and_reap, raw_waitpid};
+use ipc_testkit::cases::pids::sleeper_with_pid;
 use ipc_testkit::cases::{doing, no_children, open_fds, shared, skip};
 
 /// K20: after the reap the handle reaches nobody, even if its number lives again.

@@ -70,3 +70,20 @@ pub fn die_of_wake() {
         libc::SECCOMP_RET_KILL_PROCESS,
     );
 }
+
+/// Kills the process when it is about to wait for a futex by the clock that can be set.
+pub fn die_of_real_time() {
+    let kill = libc::SECCOMP_RET_KILL_PROCESS;
+    for operation in [libc::FUTEX_WAIT_BITSET, libc::FUTEX_WAIT_REQUEUE_PI, libc::FUTEX_WAIT] {
+        for private in [0, libc::FUTEX_PRIVATE_FLAG] {
+            let operation = (operation | libc::FUTEX_CLOCK_REALTIME | private) as u32;
+            answer(libc::SYS_futex, &When::Equal(1, operation), kill);
+        }
+    }
+    answer(libc::SYS_futex_waitv, &When::Equal(4, libc::CLOCK_REALTIME as u32), kill);
+}
+
+/// Answers `futex_waitv` with `ENOSYS`, as a kernel before Linux 5.16 does.
+pub fn without_waitv() {
+    answer(libc::SYS_futex_waitv, &When::Always, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32);
+}
