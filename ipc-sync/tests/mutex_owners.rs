@@ -29,8 +29,8 @@ fn main() -> ExitCode {
         ("k16_exec_keeps_the_lock", k16_exec_keeps_the_lock),
         ("k23_no_steal_between_pid_namespaces", k23_no_steal_between_pid_namespaces),
         ("k23_time_namespaces_change_nothing", k23_time_namespaces),
-        ("s03_pid_in_use_again_is_somebody_else", pid_in_use_again),
-        ("no_wait_asks_for_the_time_of_day", no_wait_asks_for_the_time_of_day),
+        ("k20_pid_in_use_again_is_somebody_else", pid_in_use_again),
+        ("s03_no_wait_asks_for_the_time_of_day", no_wait_asks_for_the_time_of_day),
     ])
 }
 
