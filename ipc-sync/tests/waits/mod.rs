@@ -1,4 +1,5 @@
 //! What the waits of all primitives have in common: children that sleep in them, time-outs, and signals.
+#![allow(dead_code, reason = "each test program uses a part")]
 
 use core::time::Duration;
 use std::time::Instant;

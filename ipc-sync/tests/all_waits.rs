@@ -1,0 +1,192 @@
+//! What every wait of every primitive must bear: time-outs of any length, signals, being stopped and continued,
+//! and wake-ups that nobody meant.
+//!
+//! The numbers are those of the catalogue in `docs/FAULTS.md`.
+//!
+//! # Safety
+//!
+//! What is made for a region lies in a mapping that is never undone.
+#![expect(unsafe_code, reason = "locks that the kernel is told of, and a look at their words")]
+
+mod waits;
+
+use core::sync::atomic::AtomicU32;
+use core::time::Duration;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use ipc_core::futex;
+use ipc_core::process::fork_fn;
+use ipc_sync::{Event, LockError, Mutex, Semaphore, WaitError};
+use ipc_testkit::cases::events::await_sleep;
+use ipc_testkit::cases::{self, doing, signals};
+use ipc_testkit::shared::Shared;
+use rustix::process::Signal;
+
+use waits::{interrupt_every, join};
+
+fn main() -> ExitCode {
+    cases::run(&[
+        ("s03_time_outs_of_any_length", any_length),
+        ("s01_time_outs_are_right_within_5_percent", right_within_5_percent),
+        ("s04_stopped_and_continued_waiters_keep_time", stopped_and_continued),
+        ("s05_wake_ups_that_nobody_meant", wake_ups_that_nobody_meant),
+        ("what_is_waited_for_ends_the_longest_wait", longest_wait),
+    ])
+}
+
+/// One of each, none of which can be had until the keeper is told to give it.
+struct World {
+    mutex: Mutex<u64>,
+    event: Event,
+    semaphore: Semaphore,
+    /// Set when the keeper has taken what can be taken.
+    kept: Event,
+    /// Set to make it give everything.
+    give: Event,
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Had,
+    TimedOut,
+    Otherwise,
+}
+
+impl<T> From<Result<T, WaitError>> for Ended {
+    fn from(result: Result<T, WaitError>) -> Self {
+        match result {
+            Ok(_) => Self::Had,
+            Err(WaitError::TimedOut) => Self::TimedOut,
+            Err(_) => Self::Otherwise,
+        }
+    }
+}
+
+/// A primitive, and its wait.
+type Kind = (&'static str, fn(&World, Duration) -> Ended);
+
+const KINDS: &[Kind] = &[
+    ("Mutex", |world, timeout| match world.mutex.lock_timeout(timeout) {
+        Ok(_) => Ended::Had,
+        Err(LockError::TimedOut) => Ended::TimedOut,
+        Err(_) => Ended::Otherwise,
+    }),
+    ("Event", |world, timeout| world.event.wait_timeout(timeout).into()),
+    ("Semaphore", |world, timeout| world.semaphore.acquire_timeout(timeout).into()),
+];
+
+/// Calls `f` with a world of its own for each kind, and a keeper of it, which must have given everything in the end.
+fn each(f: impl Fn(&'static World, Kind)) {
+    for &kind in KINDS {
+        // SAFETY: the mapping is kept until the case ends.
+        let mutex = unsafe { Mutex::in_region(0) };
+        let (event, semaphore) = (Event::new(), Semaphore::new(0));
+        let (kept, give) = (Event::new(), Event::new());
+        let world = Shared::new(World { mutex, event, semaphore, kept, give }).expect("a mapping");
+        let world: &World = Box::leak(Box::new(world));
+        let keeper = fork_fn(|| {
+            let mutex = world.mutex.lock().expect("it is free");
+            world.kept.set();
+            world.give.wait().expect("told");
+            drop(mutex);
+            world.event.set();
+            world.semaphore.release().expect("few permits");
+            0
+        });
+        world.kept.wait().expect("kept");
+        doing(kind.0);
+        f(world, kind);
+        world.give.set();
+        join(keeper);
+    }
+}
+
+fn any_length() {
+    each(|world, (name, wait)| {
+        for nanos in [0, 1, 1_000_000, 20_000_000] {
+            let timeout = Duration::from_nanos(nanos);
+            let began = Instant::now();
+            assert_eq!(wait(world, timeout), Ended::TimedOut, "{name}, {timeout:?}");
+            let took = began.elapsed();
+            assert!(took >= timeout, "{name}: {took:?} is shorter than {timeout:?}");
+            assert!(took < timeout + Duration::from_millis(200), "{name}: {took:?}, {timeout:?}");
+        }
+    });
+}
+
+/// The best of several, because other programs share the processors.
+fn right_within_5_percent() {
+    interrupt_every(50, 0);
+    each(|world, (name, wait)| {
+        let timeout = Duration::from_millis(60);
+        let took = (0..8).map(|_| {
+            let began = Instant::now();
+            assert_eq!(wait(world, timeout), Ended::TimedOut, "{name}");
+            began.elapsed()
+        });
+        let took: Vec<_> = took.collect();
+        let (least, most) = (took.iter().min().unwrap(), timeout.mul_f64(1.05));
+        assert!((timeout..most).contains(least), "{name}: {took:?}");
+    });
+    signals::interrupt_every(0);
+}
+
+fn stopped_and_continued() {
+    each(|world, (name, wait)| {
+        let timeout = Duration::from_millis(100);
+        let mut waiter = fork_fn(|| {
+            let began = Instant::now();
+            let ended = wait(world, timeout);
+            // Whoever is stopped when the time is over comes later.
+            let late = began.elapsed() > timeout + Duration::from_millis(200);
+            i32::from(ended != Ended::TimedOut || began.elapsed() < timeout || late)
+        })
+        .expect("fork");
+        await_sleep(waiter.id());
+        let mut stops = 0;
+        while waiter.wait_timeout(Duration::from_millis(1)).expect("wait").is_none() {
+            // It may have ended meanwhile.
+            let _ = waiter.signal(Signal::STOP).and_then(|()| waiter.signal(Signal::CONT));
+            stops += 1;
+        }
+        assert!(waiter.wait().expect("wait").success(), "{name}, stopped {stops} times");
+        assert!(stops > 10, "{name}: stopped {stops} times");
+    });
+}
+
+fn wake_ups_that_nobody_meant() {
+    each(|world, (name, wait)| {
+        let waiter = fork_fn(|| match wait(world, Duration::from_millis(100)) {
+            Ended::TimedOut => 0,
+            _ => 1,
+        })
+        .expect("fork");
+        await_sleep(waiter.id());
+        let mut woken = 0;
+        let mut waiter = waiter;
+        while waiter.wait_timeout(Duration::ZERO).expect("wait").is_none() {
+            woken += words(world).iter().map(|word| futex::wake(word, u32::MAX)).sum::<usize>();
+        }
+        assert!(waiter.wait().expect("wait").success(), "{name}, woken {woken} times");
+        assert!(woken > 10, "{name}: woken {woken} times");
+    });
+}
+
+/// Everything on which somebody might sleep.
+fn words(world: &World) -> &[AtomicU32] {
+    let first = core::ptr::from_ref(world).cast::<AtomicU32>();
+    // SAFETY: the world, which consists of atomics and of data that nobody writes to now.
+    unsafe { core::slice::from_raw_parts(first, size_of_val(world) / 4) }
+}
+
+fn longest_wait() {
+    each(|world, (name, wait)| {
+        let mut waiter =
+            fork_fn(|| i32::from(wait(world, Duration::MAX) != Ended::Had)).expect("fork");
+        await_sleep(waiter.id());
+        world.give.set();
+        assert!(waiter.wait().expect("wait").success(), "{name}");
+    });
+}
