@@ -9,6 +9,9 @@
 //! | [`Mutex`] | 16 bytes and the value | the next owner is told, once; waiters go on |
 //! | [`Event`] | 4 bytes | it is set for everybody, or for nobody; waiters go on |
 //! | [`Semaphore`] | 8 bytes | a permit that it took is gone; waiters go on |
+//! | [`Condvar`] | 8 bytes | a notification was made or not; waiters go on, and are told of a dead holder of the mutex |
+//! | [`EventCount`] | 8 bytes | likewise; what makes a structure without locks one that can be waited for |
+//! | [`Latch`] | 8 bytes | it has counted or not; what was not counted never is |
 //!
 //! # A lock between processes
 //!
@@ -104,20 +107,26 @@
 #[cfg(any(feature = "std", test, loom))]
 extern crate std;
 
+mod condvar;
 mod event;
+mod event_count;
 mod in_region;
+mod latch;
 mod mutex;
 mod raw;
 mod semaphore;
 mod wait_error;
 
+pub use condvar::{Condvar, Waited};
 pub use event::Event;
+pub use event_count::{EventCount, Key};
 pub use in_region::InRegion;
 pub use ipc_core::{
     Errno, Shareable,
     clock::Deadline,
     identity::{NoIdentity, ProcessId},
 };
+pub use latch::{BelowZero, Latch};
 pub use mutex::{LockError, Mutex, MutexGuard, Recovered};
 pub use semaphore::{Semaphore, TooManyPermits};
 pub use wait_error::WaitError;

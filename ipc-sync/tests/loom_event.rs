@@ -29,6 +29,7 @@ fn main() {
         .case("set_and_cleared_at_once", 2, &[0, 2], set_and_cleared_at_once)
         .bears(&[Fault::WakeOpRefused])
         .reveals(&[Fault::ClearWithoutWakeAll])
+        .case("who_clears_sees_all_work", 2, &[1], who_clears_sees_all_work)
         .case("set_in_the_last_moment", 2, &[0, 1, 2], set_in_the_last_moment)
         .run();
 }
@@ -38,8 +39,8 @@ mod model {
     use core::sync::atomic::{AtomicBool, Ordering};
 
     use ipc_core::clock::Deadline;
-    use ipc_core::primitive::UnsafeCell;
     use ipc_core::primitive::sim::{self, Arc};
+    use ipc_core::primitive::{AtomicU32, UnsafeCell};
     use ipc_sync::{Event, WaitError};
 
     pub(crate) struct Shared {
@@ -133,6 +134,37 @@ mod model {
             shared.event.set();
         }
         together([Shared::wait, Shared::wait, pulse]);
+    }
+
+    /// Two put work down and set the event; one clears it and looks for work, of whom it is waited for in vain if it misses
+    /// what the second setting of an event that was set already has brought.
+    pub(crate) fn who_clears_sees_all_work() {
+        struct Work {
+            event: Event,
+            pieces: [AtomicU32; 2],
+        }
+        fn put(work: &Work, piece: usize) {
+            work.pieces[piece].store(1, Ordering::Relaxed);
+            work.event.set();
+        }
+        let work = Arc::new(Work { event: Event::new(), pieces: [0; 2].map(AtomicU32::new) });
+        let putters = [1, 2].map(|index| {
+            let work = work.clone();
+            sim::spawn_thread(move || {
+                if sim::process(index, || put(&work, index - 1)).is_none() {
+                    sim::process(END, || put(&work, index - 1));
+                }
+            })
+        });
+        sim::process(0, || {
+            while work.pieces.iter().any(|piece| piece.load(Ordering::Relaxed) == 0) {
+                work.event.wait().unwrap();
+                work.event.clear();
+            }
+        });
+        for putter in putters {
+            putter.join().unwrap();
+        }
     }
 
     /// One waiter's time is over at the moment at which it is woken.

@@ -50,6 +50,11 @@ impl<'a, T: Shareable> MutexGuard<'a, T> {
         Self { mutex: Tagged::new(mutex, inconsistent | panicking), not_send: PhantomData }
     }
 
+    /// The lock that `this` holds.
+    pub(crate) fn mutex(this: &Self) -> &'a Mutex<T> {
+        this.mutex.get()
+    }
+
     #[inline]
     fn raw(&self) -> &'a RawMutex {
         &self.mutex.get().raw

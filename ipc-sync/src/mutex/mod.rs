@@ -343,6 +343,12 @@ impl<T: Shareable> Mutex<T> {
         self.value.into_inner()
     }
 
+    /// Whether whoever takes the lock now is told of a death, or that it is over with it. Costs as much as
+    /// [`try_lock`](Self::try_lock) if somebody holds it.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.raw.is_abandoned()
+    }
+
     #[inline]
     fn lock_until(&self, until: Until) -> Result<MutexGuard<'_, T>, LockError<'_, T>> {
         match self.raw.lock_uncontended() {

@@ -35,7 +35,7 @@ use ipc_core::Errno;
 use ipc_core::clock::Deadline;
 use ipc_core::identity::ProcessId;
 use ipc_core::primitive::futex::{self, Entry, MAX_TERM, Wake, Word};
-use ipc_core::primitive::{AtomicU64, Ordering, baton, identity};
+use ipc_core::primitive::{AtomicU64, Ordering, baton, identity, killed};
 
 use crate::WaitError;
 
@@ -43,9 +43,9 @@ use super::patience::{Looks, spin_until};
 use super::until::Until;
 
 /// The low half.
-const GATE: u64 = u32::MAX as u64;
+pub(super) const GATE: u64 = u32::MAX as u64;
 /// In it: nobody is asleep.
-const NONE: u64 = 1 << 31;
+pub(super) const NONE: u64 = 1 << 31;
 
 #[derive(Debug)]
 #[repr(transparent)]
@@ -114,7 +114,7 @@ impl Gated {
                     word = self.0.load(Ordering::Relaxed);
                     continue;
                 }
-                self.add_by_kernel(term);
+                self.add_by_kernel(term, term.into());
                 return Ok(());
             }
             // SYNC: what was done before a number was added (Acquire in `update`).
@@ -125,11 +125,37 @@ impl Gated {
         }
     }
 
+    /// Adds 1 to a number that may wrap, and wakes as many as it `owes`, which is said of the number before; what that
+    /// was.
+    ///
+    /// # Errors
+    ///
+    /// The number, if nothing is said of it; then nothing was done.
+    pub(crate) fn bump(&self, owes: impl Fn(u32) -> Option<u32>) -> Result<u32, u32> {
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            let was = number(word);
+            let Some(wake) = owes(was) else { return Err(was) };
+            if wake > 0 && word & NONE == 0 {
+                self.add_by_kernel(1, wake);
+                return Ok(was);
+            }
+            // SYNC: what was done before a number was added (Acquire where the sum is read).
+            match self.exchange(word, with_number(word, was.wrapping_add(1)), Ordering::Release) {
+                Ok(()) => return Ok(was),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Adds `term`, wrapping, and wakes up to `wake`, at least one, in one step.
+    ///
+    /// Where it wraps the kernel may wake one more: see [`futex::add_and_wake`].
     #[cold]
-    fn add_by_kernel(&self, term: u16) {
-        match futex::add_and_wake(Word::High(&self.0), term, self.gate(), term.into()) {
+    pub(super) fn add_by_kernel(&self, term: u16, wake: u32) {
+        match futex::add_and_wake(Word::High(&self.0), term, self.gate(), wake) {
             // Nobody sleeps any more.
-            Ok(woken) if woken < usize::from(term) => _ = self.wake_all(),
+            Ok(woken) if woken < wake as usize => _ = self.wake_all(),
             Ok(_) => {}
             // The kernel has added already.
             Err(Errno::INVAL) => _ = self.wake_all(),
@@ -157,53 +183,54 @@ impl Gated {
         mut seen: u32,
         mut attempt: impl FnMut() -> Result<R, u32>,
     ) -> Result<R, WaitError> {
-        let mut looks = Looks::new();
-        let (mut armed, mut interrupted) = (None, false);
-        let result = loop {
+        let (mut looks, mut baton) = (Looks::new(), Baton::of(self));
+        let mut interrupted = false;
+        loop {
             if until.has_passed() {
                 // What came in time counts, however late this thread is.
-                break attempt().map_err(|_| WaitError::TimedOut);
+                return attempt().map_err(|_| WaitError::TimedOut);
             }
             // The number is all there is to look at: the next slice is longer.
             looks.is_due();
             if !spin_until(|| self.number(Ordering::Relaxed) != seen) {
-                armed = armed.or_else(|| self.arm());
-                interrupted = match self.park(seen, looks.sleep_until(until.deadline()), until) {
-                    Ok(wake) => wake == Wake::Interrupted && until.is_interruptible(),
-                    Err(errno) => break Err(WaitError::Os(errno)),
-                };
+                baton.arm();
+                let wake = self.park(seen, looks.sleep_until(until.deadline()), until)?;
+                interrupted = wake == Wake::Interrupted && until.is_interruptible();
             }
             seen = match attempt() {
-                Ok(result) => break Ok(result),
-                Err(_) if interrupted => break Err(WaitError::Os(Errno::INTR)),
+                Ok(result) => return Ok(result),
+                Err(_) if interrupted => return Err(WaitError::Os(Errno::INTR)),
                 Err(seen) => seen,
             };
-        };
-        if let Some(me) = armed {
-            baton::disarm(self.gate(), me);
         }
-        result
     }
 
     /// Sleeps while the number is `seen`, until woken or `slice` ends. Whatever else was in the gate, it is a gate
     /// again afterwards.
-    fn park(&self, seen: u32, slice: Deadline, until: Until) -> ipc_core::Result<Wake> {
+    fn park(&self, seen: u32, slice: Deadline, until: Until) -> Result<Wake, WaitError> {
         // From here on whoever adds does it by the kernel, which compares both halves as we fall asleep.
         let word = self.0.fetch_and(!GATE, Ordering::Relaxed);
         if number(word) != seen {
             return Ok(Wake::Changed);
         }
-        let entries = [Entry::new(self.gate(), 0), Entry::new(Word::High(&self.0), seen)];
-        futex::sleep(&entries, None, slice, until.is_interruptible())
+        self.sleep(seen, slice, until)
     }
 
-    /// Has the kernel wake another sleeper if this thread is killed with its wake-up.
-    #[expect(unsafe_code, reason = "the kernel is told an address")]
-    fn arm(&self) -> Option<ProcessId> {
-        let me = identity::current().ok()?.id;
-        // SAFETY: `wait_for`, which borrows the word, disarms before it returns. The gate's low 30 bits are
-        // always 0.
-        unsafe { baton::arm(self.gate(), me) }.then_some(me)
+    /// Sleeps while the gate is 0 and the number is `seen`, until woken or `slice` ends.
+    pub(super) fn sleep(
+        &self,
+        seen: u32,
+        slice: Deadline,
+        until: Until,
+    ) -> Result<Wake, WaitError> {
+        let entries = [Entry::new(self.gate(), 0), Entry::new(Word::High(&self.0), seen)];
+        futex::sleep(&entries, None, slice, until.is_interruptible()).map_err(WaitError::Os)
+    }
+
+    /// Both halves.
+    #[inline]
+    pub(super) fn word(&self) -> &AtomicU64 {
+        &self.0
     }
 
     /// Sets "none", and wakes whoever sleeps nevertheless. `false`: in a sandbox without the operation the gate keeps
@@ -221,19 +248,52 @@ impl Gated {
     }
 
     #[inline]
-    fn exchange(&self, from: u64, to: u64, order: Ordering) -> Result<(), u64> {
+    pub(super) fn exchange(&self, from: u64, to: u64, order: Ordering) -> Result<(), u64> {
         self.0.compare_exchange_weak(from, to, order, Ordering::Relaxed).map(drop)
     }
 }
 
 #[inline]
-fn number(word: u64) -> u32 {
+pub(super) fn number(word: u64) -> u32 {
     (word >> 32) as u32
 }
 
 #[inline]
-fn with_number(word: u64, number: u32) -> u64 {
+pub(super) fn with_number(word: u64, number: u32) -> u64 {
     word & GATE | u64::from(number) << 32
+}
+
+/// Has the kernel wake another sleeper if this thread is killed with its wake-up, from [`arm`](Self::arm) on until it is
+/// dropped. It never leaves the function that waits.
+#[derive(Debug)]
+pub(super) struct Baton<'a> {
+    word: &'a Gated,
+    armed: Option<ProcessId>,
+}
+
+impl<'a> Baton<'a> {
+    pub(super) fn of(word: &'a Gated) -> Self {
+        Self { word, armed: None }
+    }
+
+    #[expect(unsafe_code, reason = "the kernel is told an address")]
+    pub(super) fn arm(&mut self) {
+        if self.armed.is_some() {
+            return;
+        }
+        let Ok(me) = identity::current() else { return };
+        // SAFETY: this borrows the word, and disarms before it goes. The gate's low 30 bits are always 0.
+        self.armed = unsafe { baton::arm(self.word.gate(), me.id) }.then_some(me.id);
+    }
+}
+
+impl Drop for Baton<'_> {
+    fn drop(&mut self) {
+        // Whoever was killed leaves it to the kernel.
+        if let Some(me) = self.armed.filter(|_| !killed()) {
+            baton::disarm(self.word.gate(), me);
+        }
+    }
 }
 
 #[cfg(all(test, not(loom)))]

@@ -1,5 +1,6 @@
 //! What the locks are made of: words without data, handles or lifetimes.
 
+pub(crate) mod announced;
 pub(crate) mod gate;
 pub(crate) mod gated;
 pub(crate) mod mutex;

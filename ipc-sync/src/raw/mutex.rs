@@ -270,6 +270,19 @@ impl RawMutex {
         }
     }
 
+    /// Whether whoever claims the lock now gets it inconsistent, or never.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        // Acquire: the owner's admission to the domain comes with its claim.
+        let word = self.owner.load(Ordering::Acquire);
+        match state(word) {
+            State::Free => found(word) == Found::Inconsistent,
+            State::Held(owner) => {
+                identity::current().is_ok_and(|me| self.residence.is_dead(owner, me))
+            }
+            State::Unrecoverable | State::Corrupt => true,
+        }
+    }
+
     /// A change of a word that only its owner may change.
     #[inline]
     fn replace(&self, from: u64, to: u64) -> bool {

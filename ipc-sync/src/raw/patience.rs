@@ -28,6 +28,11 @@ impl Looks {
         Self { next: None, slice: Self::FIRST }
     }
 
+    /// As seldom as may be from the beginning: for a look that costs more than it finds.
+    pub(crate) const fn seldom() -> Self {
+        Self { next: None, slice: Self::LONGEST }
+    }
+
     /// Until when to sleep: the next look, or `until` if that is sooner.
     pub(crate) fn sleep_until(&mut self, until: Option<Deadline>) -> Deadline {
         let slice = self.slice;

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::arch;
 use super::control::{Control, Role};
-use super::passes::{beside_frozen, everywhere, hostile, images, pairs, woken};
+use super::passes::{beside_frozen, everywhere, hostile, images, is_deep, pairs, woken};
 use super::procfs;
 use super::report::Report;
 use super::scenario::Scenario;
@@ -141,6 +141,17 @@ impl Suite {
     /// Kills the victim once in each distinct image of the shared bytes, and at both ends of each system call.
     pub fn images<T: Sync>(&mut self, scenario: &Scenario<T>) -> Option<Report> {
         self.expect_clean(scenario, images::NAME, images::run)
+    }
+
+    /// Whether the environment asks for what takes long: `IPC_STEPKILL=deep`.
+    pub fn is_deep(&self) -> bool {
+        is_deep()
+    }
+
+    /// As [`everywhere`](Self::everywhere) if it [is deep](Self::is_deep), else as [`images`](Self::images): for the many
+    /// variants of one operation.
+    pub fn everywhere_if_deep<T: Sync>(&mut self, scenario: &Scenario<T>) -> Option<Report> {
+        if self.is_deep() { self.everywhere(scenario) } else { self.images(scenario) }
     }
 
     /// Kills one victim in each image of its operation, and then another one in each image of its own.

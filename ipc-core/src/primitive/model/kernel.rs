@@ -98,6 +98,8 @@ struct Thread {
     killed: Cell<bool>,
     /// Its time will be over at the moment at which it is woken, or is.
     time: Cell<Time>,
+    /// After how many deaths a slice of its has ended: see [`end_slices_at_deaths`].
+    deaths_noticed: Cell<usize>,
     armed: RefCell<Vec<Word<'static>>>,
 }
 
@@ -120,6 +122,7 @@ struct Kernel {
     alive: Vec<AtomicBool>,
     /// By process: the pid namespace in which its pid means something.
     domains: RefCell<Vec<Option<Domain>>>,
+    slices_end_at_deaths: Cell<bool>,
 }
 
 struct Queue {
@@ -159,6 +162,7 @@ pub(super) fn boot(plan: Plan, tracing: bool) {
         wake: (0..MAX_THREADS).map(|_| Condvar::new()).collect(),
         alive: (0..MAX_THREADS).map(|_| AtomicBool::new(true)).collect(),
         domains: RefCell::new(alloc::vec![None; MAX_THREADS]),
+        slices_end_at_deaths: Cell::new(false),
     };
     KERNEL.set(Some(Rc::new(kernel)));
 }
@@ -226,6 +230,7 @@ pub(super) fn enter(index: usize, process: usize, domain: u32) -> Running {
         steps: Cell::new(0),
         killed: Cell::new(false),
         time: Cell::new(Time::Real),
+        deaths_noticed: Cell::new(0),
         armed: RefCell::default(),
     };
     Running(THREAD.with(|slot| slot.replace(Some(Rc::new(thread)))))
@@ -258,7 +263,15 @@ pub(super) fn exit() {
     let mut queue = kernel.queue.lock().unwrap();
     queue.dead.push(process);
     trace(|| format!("exit: {process} is dead"));
-    queue.wake(&kernel, usize::MAX, |sleeper| sleeper.watched == Some(process));
+    let slices_end = kernel.slices_end_at_deaths.get();
+    queue.wake(&kernel, usize::MAX, |sleeper| {
+        sleeper.watched.map_or(slices_end, |watched| watched == process)
+    });
+}
+
+/// In this execution a death ends the slices of those who watch nobody, once.
+pub(super) fn end_slices_at_deaths() {
+    kernel().slices_end_at_deaths.set(true);
 }
 
 fn model_index(process: ProcessId) -> usize {
@@ -293,10 +306,16 @@ pub fn sleep(
 ) -> Result<Wake> {
     step();
     let gate_only = has_fault(Fault::GateOnlySleep);
+    let (thread, kernel) = (this_thread(), kernel());
+    let slices_end = watched.is_none() && kernel.slices_end_at_deaths.get();
     let entries = if gate_only { &entries[..1] } else { entries };
     let watched = watched.filter(|_| !gate_only);
-    let (thread, kernel) = (this_thread(), kernel());
     let mut queue = kernel.queue.lock().unwrap();
+    let deaths = queue.dead.len();
+    if slices_end && thread.deaths_noticed.replace(deaths) < deaths {
+        trace(|| "not asleep: a slice has ended".into());
+        return Ok(Wake::TimedOut);
+    }
     if watched.is_some_and(|watched| queue.dead.contains(&watched)) {
         return Ok(Wake::TimedOut);
     }

@@ -9,7 +9,8 @@
 //!
 //! Nothing. There is no clock, so a sleep that nobody ends is a deadlock, which loom reports: a
 //! lost wake-up cannot hide behind a slice that happens to end. One kind of slice is modelled, since
-//! the algorithms rest on it: when the process that a sleeper watches is dead, the sleep ends.
+//! the algorithms rest on it: when the process that a sleeper watches is dead, the sleep ends. Another is, where a
+//! scenario asks for it: [`sim::end_slices_at_deaths`].
 //!
 //! # Limits
 //!

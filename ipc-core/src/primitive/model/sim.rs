@@ -133,6 +133,14 @@ pub fn expire_when_woken() {
     kernel::expire_when_woken();
 }
 
+/// In this execution a sleep that watches nobody ends once after each death, as its slice would: for those who
+/// see then, and only then, what nobody will tell them.
+///
+/// Not for a scenario that is to show that no wake-up is lost: a death would make up for one.
+pub fn end_slices_at_deaths() {
+    kernel::end_slices_at_deaths();
+}
+
 /// One scenario and how far it is explored.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
