@@ -332,7 +332,7 @@ fn poisoned_value() {
         other => panic!("{:?}", other.map(|items| *items)),
     });
     let mut holder = child(|| {
-        std::mem::forget(world.lock());
+        core::mem::forget(world.lock());
     });
     holder.wait().expect("a child of ours");
     // The waiter may be told of the death first: then it hands it on by its own end.
