@@ -99,7 +99,7 @@ use crate::{LockError, MutexGuard, WaitError};
 /// let mut plan = Plan::new();
 /// let started = plan.one::<Mutex<u32>>()?;
 /// let changed = plan.one::<Condvar>()?;
-/// let region = Region::planned_with(&plan, |fill| fill.mutexes(started, |_| 0))?;
+/// let region = Region::planned_with(&plan, |fill| fill.locks(started, |_| 0))?;
 /// let (started, changed) = (region.get(started)?, region.get(changed)?);
 ///
 /// let mut child = fork_fn(|| {

@@ -10,14 +10,14 @@
 
 mod waits;
 
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use core::time::Duration;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use ipc_core::futex;
 use ipc_core::process::fork_fn;
-use ipc_sync::{Event, LockError, Mutex, Semaphore, WaitError};
+use ipc_sync::{Condvar, Event, EventCount, Latch, LockError, Mutex, Semaphore, WaitError};
 use ipc_testkit::cases::events::await_sleep;
 use ipc_testkit::cases::{self, doing, signals};
 use ipc_testkit::shared::Shared;
@@ -40,6 +40,12 @@ struct World {
     mutex: Mutex<u64>,
     event: Event,
     semaphore: Semaphore,
+    latch: Latch,
+    /// Changed to something else than 0, each by its own means.
+    under_a_lock: Mutex<u64>,
+    changed: Condvar,
+    without_a_lock: AtomicU32,
+    counted: EventCount,
     /// Set when the keeper has taken what can be taken.
     kept: Event,
     /// Set to make it give everything.
@@ -75,6 +81,18 @@ const KINDS: &[Kind] = &[
     }),
     ("Event", |world, timeout| world.event.wait_timeout(timeout).into()),
     ("Semaphore", |world, timeout| world.semaphore.acquire_timeout(timeout).into()),
+    ("Latch", |world, timeout| world.latch.wait_timeout(timeout).into()),
+    ("Condvar", |world, timeout| {
+        let guard = world.under_a_lock.lock().expect("nobody dies with it");
+        match world.changed.wait_timeout_while(guard, timeout, |value| *value == 0) {
+            Ok((_, waited)) => waited.into(),
+            Err(_) => Ended::Otherwise,
+        }
+    }),
+    ("EventCount", |world, timeout| {
+        let is_changed = || (world.without_a_lock.load(SeqCst) != 0).then_some(());
+        world.counted.wait_for_timeout(timeout, is_changed).into()
+    }),
 ];
 
 /// Calls `f` with a world of its own for each kind, and a keeper of it, which must have given everything in the end.
@@ -84,7 +102,19 @@ fn each(f: impl Fn(&'static World, Kind)) {
         let mutex = unsafe { Mutex::in_region(0) };
         let (event, semaphore) = (Event::new(), Semaphore::new(0));
         let (kept, give) = (Event::new(), Event::new());
-        let world = Shared::new(World { mutex, event, semaphore, kept, give }).expect("a mapping");
+        let world = World {
+            mutex,
+            event,
+            semaphore,
+            latch: Latch::new(1),
+            under_a_lock: Mutex::new(0),
+            changed: Condvar::new(),
+            without_a_lock: AtomicU32::new(0),
+            counted: EventCount::new(),
+            kept,
+            give,
+        };
+        let world = Shared::new(world).expect("a mapping");
         let world: &World = Box::leak(Box::new(world));
         let keeper = fork_fn(|| {
             let mutex = world.mutex.lock().expect("it is free");
@@ -93,6 +123,11 @@ fn each(f: impl Fn(&'static World, Kind)) {
             drop(mutex);
             world.event.set();
             world.semaphore.release().expect("few permits");
+            world.latch.count_down().expect("the first");
+            *world.under_a_lock.lock().expect("nobody dies with it") = 1;
+            world.changed.notify_all();
+            world.without_a_lock.store(1, SeqCst);
+            world.counted.notify_all();
             0
         });
         world.kept.wait().expect("kept");

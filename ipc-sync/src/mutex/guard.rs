@@ -19,7 +19,7 @@ use crate::raw::tagged::Tagged;
 /// The lock, held. Dropping it releases the lock.
 ///
 /// Dropped by a panic, it leaves the value inconsistent: the next owner gets
-/// [`LockError::Recovered`]. In a forked child, a copy of a guard releases nothing.
+/// [`LockError::Recovered`](super::LockError::Recovered). In a forked child, a copy of a guard releases nothing.
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct MutexGuard<'a, T: Shareable> {
     /// With [`INCONSISTENT`] and [`PANICKING`].
@@ -147,7 +147,7 @@ impl<'a, T: Shareable> Recovered<'a, T> {
     }
 
     /// Says that nobody can ever repair the value. Everybody who waits for the lock, now or later, gets
-    /// [`LockError::Unrecoverable`].
+    /// [`LockError::Unrecoverable`](super::LockError::Unrecoverable).
     ///
     /// # Examples
     ///
