@@ -12,7 +12,8 @@ for package in fuzz ipc-shm/tests/no_std_proof; do
 done
 step clippy cargo clippy --workspace --all-targets --locked -- -D warnings
 step clippy-no-std cargo clippy -p ipc-core -p ipc-sync -p ipc-shm --no-default-features --locked -- -D warnings
+step clippy-lock-api cargo clippy -p ipc-sync --features lock_api --all-targets --locked -- -D warnings
 step clippy-loom env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
     cargo clippy -p ipc-core -p ipc-sync -p ipc-shm -p ipc-pool --lib --test 'loom_*' --locked -- -D warnings
 step promises ci/promises.sh
-step docs env RUSTDOCFLAGS="-D warnings" cargo doc "${packages[@]}" --no-deps --locked
+step docs env RUSTDOCFLAGS="-D warnings" cargo doc "${packages[@]}" --features ipc-sync/lock_api --no-deps --locked

@@ -284,7 +284,7 @@ impl Event {
     }
 
     #[inline]
-    fn wait_until(&self, until: Until) -> Result<(), WaitError> {
+    pub(crate) fn wait_until(&self, until: Until) -> Result<(), WaitError> {
         // SYNC: what was done before the event was set (Release in `set`).
         let word = self.0.load(Ordering::Acquire);
         if word & SET != 0 { Ok(()) } else { self.wait_contended(word, until) }

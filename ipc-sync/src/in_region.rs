@@ -7,7 +7,7 @@
 
 use ipc_core::Shareable;
 
-use crate::Mutex;
+use crate::{Mutex, Once, OnceLock, ReentrantMutex};
 
 /// A lock that has more to offer in memory that stays mapped: the kernel is told its address while somebody holds it,
 /// and wakes a waiter when the holder dies.
@@ -45,5 +45,32 @@ impl<T: Shareable + Send> InRegion for Mutex<T> {
     unsafe fn in_region(value: T) -> Self {
         // SAFETY: the caller's promise.
         unsafe { Self::in_region(value) }
+    }
+}
+
+impl<T: Shareable + Send> InRegion for ReentrantMutex<T> {
+    type Value = T;
+
+    unsafe fn in_region(value: T) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Self::in_region(value) }
+    }
+}
+
+impl InRegion for Once {
+    type Value = ();
+
+    unsafe fn in_region((): ()) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Self::in_region() }
+    }
+}
+
+impl<T: Shareable + Send> InRegion for OnceLock<T> {
+    type Value = ();
+
+    unsafe fn in_region((): ()) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Self::in_region() }
     }
 }

@@ -8,6 +8,9 @@
 //! |---|---|---|
 //! | [`Mutex`] | 16 bytes and the value | the next owner is told, once; waiters go on |
 //! | [`Event`] | 4 bytes | it is set for everybody, or for nobody; waiters go on |
+//! | [`Once`] | 24 bytes | the next caller does it, and is told; waiters go on |
+//! | [`OnceLock`] | 24 bytes and the value | the next caller makes the value; waiters go on |
+//! | [`ReentrantMutex`] | 32 bytes and the value | as [`Mutex`], however deep it was held |
 //! | [`Semaphore`] | 8 bytes | a permit that it took is gone; waiters go on |
 //! | [`Condvar`] | 8 bytes | a notification was made or not; waiters go on, and are told of a dead holder of the mutex |
 //! | [`EventCount`] | 8 bytes | likewise; what makes a structure without locks one that can be waited for |
@@ -102,6 +105,8 @@
 //! nor an allocator: such a program brings a panic handler, `panic = "abort"`, and `lto = true` or `--gc-sections`
 //! (because the precompiled `core` names `rust_eh_personality`), as `ipc-shm/tests/no_std_proof` in the repository
 //! does.
+//!
+//! `lock_api`: `RawMutex`, for generic code and for values that are not [`Shareable`].
 #![no_std]
 
 #[cfg(any(feature = "std", test, loom))]
@@ -112,8 +117,12 @@ mod event;
 mod event_count;
 mod in_region;
 mod latch;
+#[cfg(all(feature = "lock_api", not(loom)))]
+mod lock_api;
 mod mutex;
+mod once;
 mod raw;
+mod reentrant;
 mod semaphore;
 mod wait_error;
 
@@ -127,7 +136,13 @@ pub use ipc_core::{
     identity::{NoIdentity, ProcessId},
 };
 pub use latch::{BelowZero, Latch};
+#[cfg(all(feature = "lock_api", not(loom)))]
+pub use lock_api::RawMutex;
 pub use mutex::{LockError, Mutex, MutexGuard, Recovered};
+pub use once::{Once, OnceError, OnceLock, OnceState, SetError};
+pub use reentrant::{
+    Exclusive, ReentrantLockError, ReentrantMutex, ReentrantMutexGuard, ReentrantRecovered,
+};
 pub use semaphore::{Semaphore, TooManyPermits};
 pub use wait_error::WaitError;
 

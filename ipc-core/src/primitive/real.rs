@@ -46,6 +46,29 @@ pub fn panicking() -> bool {
     return false;
 }
 
+/// A number that no other thread of this process has, and that is not 0.
+///
+/// With `std` it never was another thread's either. Without, it is the kernel's number of the thread, at the price
+/// of a system call, and the kernel gives that of an ended thread to a later one. A forked child's thread has
+/// its parent's.
+#[inline]
+#[must_use]
+pub fn thread_number() -> u64 {
+    #[cfg(feature = "std")]
+    {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        std::thread_local! {
+            static NUMBER: core::cell::Cell<u64> = const { core::cell::Cell::new(0) };
+        }
+        if NUMBER.get() == 0 {
+            NUMBER.set(1 + LAST.fetch_add(1, Ordering::Relaxed));
+        }
+        NUMBER.get()
+    }
+    #[cfg(not(feature = "std"))]
+    return rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs().into();
+}
+
 /// `core`'s cell, with loom's interface.
 #[derive(Debug, Default)]
 #[repr(transparent)]

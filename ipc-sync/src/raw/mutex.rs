@@ -108,6 +108,14 @@ impl RawMutex {
         self.claim(FREE, me.id.to_bits()).map_err(|word| Missed::Saw { word, armed })
     }
 
+    /// Claims the lock, or waits for it.
+    pub(crate) fn lock(&self, until: Until) -> Result<Found, Refused> {
+        match self.lock_uncontended() {
+            Ok(()) => Ok(Found::Consistent),
+            Err(missed) => self.lock_contended(missed, until),
+        }
+    }
+
     /// Goes on where [`lock_uncontended`](Self::lock_uncontended) `missed` the lock.
     #[cold]
     pub(crate) fn lock_contended(&self, missed: Missed, until: Until) -> Result<Found, Refused> {
@@ -232,6 +240,25 @@ impl RawMutex {
         }
         self.residence.leave(&self.gate, me);
         released
+    }
+
+    /// How this process, which is `me`, holds the lock; nobody else can change that.
+    #[inline]
+    pub(crate) fn held_by(&self, me: ProcessId) -> Option<Found> {
+        let word = self.owner.load(Ordering::Relaxed);
+        (word & !INCONSISTENT == me.to_bits()).then(|| found(word))
+    }
+
+    /// Whether an owner left what the lock guards in disorder, and nobody has repaired it since.
+    #[cfg(feature = "lock_api")]
+    pub(crate) fn is_inconsistent(&self) -> bool {
+        found(self.owner.load(Ordering::Relaxed)) == Found::Inconsistent
+    }
+
+    /// The owner may have left what the lock guards in disorder, and goes on holding it.
+    pub(crate) fn mark_inconsistent(&self) -> bool {
+        let Ok(me) = identity::current() else { return false };
+        self.replace(me.id.to_bits(), me.id.to_bits() | INCONSISTENT)
     }
 
     /// The owner has repaired what the lock guards.

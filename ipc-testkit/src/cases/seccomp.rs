@@ -62,6 +62,12 @@ pub fn refuse_wake_op() {
     answer(libc::SYS_futex, &When::Equal(1, libc::FUTEX_WAKE_OP as u32), denied);
 }
 
+/// Answers `futex_waitv` with `EPERM`, as a sandbox might that is older than the call.
+pub fn refuse_waitv() {
+    let denied = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+    answer(libc::SYS_futex_waitv, &When::Always, denied);
+}
+
 /// Kills the process at its next `FUTEX_WAKE`.
 pub fn die_of_wake() {
     answer(

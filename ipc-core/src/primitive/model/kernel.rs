@@ -286,6 +286,12 @@ pub fn known() -> Option<Identity> {
     thread().map(|thread| thread.me)
 }
 
+/// The first threads of all processes have the same number, as they have in the real world.
+pub fn thread_number() -> u64 {
+    let thread = this_thread();
+    if thread.index == model_index(thread.me.id) { 1 } else { 2 + thread.index as u64 }
+}
+
 pub fn liveness(process: ProcessId) -> Liveness {
     step();
     let kernel = kernel();

@@ -33,7 +33,7 @@ pub use atomic::{AtomicU32, AtomicU64, fence, fence_after_rmw};
 pub use core::sync::atomic::Ordering;
 pub use loom::cell::UnsafeCell;
 
-pub use kernel::{has_passed, killed, step as kill_point};
+pub use kernel::{has_passed, killed, step as kill_point, thread_number};
 
 /// A thread that spins waits for another: it must let that one run.
 pub fn spin_loop() {
