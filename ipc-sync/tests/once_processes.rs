@@ -149,7 +149,8 @@ fn killed_runner_is_followed_within_a_slice() {
 }
 
 fn every_form_finds_a_dead_runner() {
-    let forms: [fn(&World) -> Result<(), OnceError>; 5] = [
+    type Form = fn(&World) -> Result<(), OnceError>;
+    let forms: [Form; 5] = [
         World::call,
         |world| world.once.try_call_once(|state| world.note(state)),
         |world| world.once.call_once_timeout(Duration::ZERO, |state| world.note(state)),

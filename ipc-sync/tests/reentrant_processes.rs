@@ -174,10 +174,12 @@ fn forked_copies_change_nothing() {
     let world = world();
     let mut outer = world.lock.lock().expect("a free lock");
     let inner = world.lock.lock().expect("again");
-    // SAFETY: the copies are dropped in the child alone, where they are nobody's guards.
-    let copies = ManuallyDrop::new(unsafe { [core::ptr::read(&outer), core::ptr::read(&inner)] });
+    let copies = [&outer, &inner].map(|guard| {
+        // SAFETY: the copies are dropped in the child alone, where they are nobody's guards.
+        ManuallyDrop::new(unsafe { core::ptr::read(guard) })
+    });
     let drop_copies = || {
-        for mut copy in ManuallyDrop::into_inner(copies) {
+        for mut copy in copies.map(ManuallyDrop::into_inner) {
             assert!(copy.exclusive().is_none(), "it is not this process's");
             drop(copy);
         }

@@ -35,13 +35,26 @@ impl<'a> Actor<'a> {
     /// nobody kills. Outside a victim this is a plain call.
     #[inline(always)]
     pub fn operation<R>(&self, operation: impl FnOnce() -> R) -> R {
-        if !self.traced {
-            return operation();
-        }
-        trace::marker();
+        self.operation_begins();
         let result = operation();
-        trace::marker();
+        self.operation_ends();
         result
+    }
+
+    /// For an operation that calls back: its kill points begin here, in what it calls.
+    #[inline(always)]
+    pub fn operation_begins(&self) {
+        if self.traced {
+            trace::marker();
+        }
+    }
+
+    /// And end here, behind it.
+    #[inline(always)]
+    pub fn operation_ends(&self) {
+        if self.traced {
+            trace::marker();
+        }
     }
 
     /// For a holder or a newcomer: says "I am in place" and sleeps until the harness lets it go on.
