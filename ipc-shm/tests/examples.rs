@@ -29,3 +29,11 @@ fn semaphore() {
         assert_eq!(said("semaphore", &[method]), "more than 2 at a time: false, free now: 2\n");
     }
 }
+
+#[test]
+fn condvar() {
+    for method in METHODS {
+        let expected = "1000 cooked, 1000 carried, never more than 3: true\n";
+        assert_eq!(said("condvar", &[method]), expected, "{method}");
+    }
+}
