@@ -9,5 +9,6 @@ pub mod permits;
 pub mod posix;
 pub mod pthread;
 pub mod python;
+pub mod readers;
 pub mod rings;
 pub mod spawners;
