@@ -7,6 +7,7 @@
 //! | type | size | when a process dies |
 //! |---|---|---|
 //! | [`Mutex`] | 16 bytes and the value | the next owner is told, once; waiters go on |
+//! | [`RwLock`] | 24 bytes, 8 for each reader, and the value | a reader is forgotten; after a writer the next is told, once |
 //! | [`Event`] | 4 bytes | it is set for everybody, or for nobody; waiters go on |
 //! | [`Once`] | 24 bytes | the next caller does it, and is told; waiters go on |
 //! | [`OnceLock`] | 24 bytes and the value | the next caller makes the value; waiters go on |
@@ -123,6 +124,7 @@ mod mutex;
 mod once;
 mod raw;
 mod reentrant;
+mod rwlock;
 mod semaphore;
 mod wait_error;
 
@@ -143,6 +145,7 @@ pub use once::{Once, OnceError, OnceLock, OnceState, SetError};
 pub use reentrant::{
     Exclusive, ReentrantLockError, ReentrantMutex, ReentrantMutexGuard, ReentrantRecovered,
 };
+pub use rwlock::{RwLock, RwLockError, RwLockReadGuard, RwLockRecovered, RwLockWriteGuard};
 pub use semaphore::{Semaphore, TooManyPermits};
 pub use wait_error::WaitError;
 

@@ -8,5 +8,7 @@ pub(crate) mod owner;
 pub(crate) mod patience;
 pub(crate) mod reentrant;
 pub(crate) mod residence;
+pub(crate) mod rwlock;
 pub(crate) mod tagged;
 pub(crate) mod until;
+pub(crate) mod wait;

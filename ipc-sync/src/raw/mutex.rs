@@ -29,26 +29,23 @@
 //!
 //! Locking is not fair: a running thread may take the lock before one that was woken for it.
 
-use core::mem::replace;
-
 use ipc_core::Errno;
 use ipc_core::identity::{Identity, NoIdentity, ProcessId};
-use ipc_core::primitive::futex::{Entry, Wake, Word};
 use ipc_core::primitive::{AtomicU64, Ordering, identity};
 
 use super::gate::Gate;
 use super::owner::{FREE, INCONSISTENT, State, UNRECOVERABLE, state};
-use super::patience::{Looks, spin_until};
 use super::residence::Residence;
 use super::until::Until;
+use super::wait::Wait;
 
 /// 16 bytes; every pattern of them is some state.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct RawMutex {
-    owner: AtomicU64,
-    gate: Gate,
-    residence: Residence,
+    pub(super) owner: AtomicU64,
+    pub(super) gate: Gate,
+    pub(super) residence: Residence,
 }
 
 #[cfg(not(loom))]
@@ -92,6 +89,10 @@ fn found(word: u64) -> Found {
     if word & INCONSISTENT == 0 { Found::Consistent } else { Found::Inconsistent }
 }
 
+fn bits(found: Found) -> u64 {
+    if found == Found::Consistent { FREE } else { INCONSISTENT }
+}
+
 impl RawMutex {
     ipc_core::const_unless_loom! {
         /// A free lock. `resident`: it lies in a mapping that is not given back while a gate in it is armed.
@@ -119,15 +120,27 @@ impl RawMutex {
     /// Goes on where [`lock_uncontended`](Self::lock_uncontended) `missed` the lock.
     #[cold]
     pub(crate) fn lock_contended(&self, missed: Missed, until: Until) -> Result<Found, Refused> {
+        self.lock_or_inherit(missed, until, Found::Inconsistent)
+    }
+
+    /// As [`lock_contended`](Self::lock_contended). `dead`: how an owner that died has left what the lock guards, if
+    /// its word does not say that it is worse.
+    #[cold]
+    pub(super) fn lock_or_inherit(
+        &self,
+        missed: Missed,
+        until: Until,
+        dead: Found,
+    ) -> Result<Found, Refused> {
         let me = identity::current()?;
         let (word, armed) = match missed {
             Missed::Saw { word, armed } => (word, armed),
             Missed::Untried => {
                 let armed = self.residence.enter(&self.gate, me);
-                (self.owner.load(Ordering::Acquire), armed)
+                (self.word(), armed)
             }
         };
-        let result = self.claim_or_wait(me, word, armed, until);
+        let result = self.claim_or_wait(me, word, armed, until, dead);
         if result.is_err() && armed {
             self.residence.leave(&self.gate, me);
         }
@@ -140,9 +153,9 @@ impl RawMutex {
         mut seen: u64,
         armed: bool,
         until: Until,
+        dead: Found,
     ) -> Result<Found, Refused> {
-        let mut looks = Looks::new();
-        let (mut must_look, mut interrupted, mut is_last) = (false, false, false);
+        let mut wait = Wait::new(until);
         loop {
             let owner = match state(seen) {
                 State::Free => match self.claim(seen, me.id.to_bits() | (seen & INCONSISTENT)) {
@@ -160,55 +173,42 @@ impl RawMutex {
             if owner == me.id && self.gate.armed_times(me.id) > usize::from(armed) {
                 return Err(Refused::Deadlock);
             }
-            // Nobody gives up on a dead owner without having looked.
-            let (expired, due) = (interrupted || until.has_passed(), looks.is_due());
-            // What came in time counts, however late this thread is.
-            if expired && until.deadline().is_some() && !replace(&mut is_last, true) {
-                seen = self.owner.load(Ordering::Acquire);
+            let Some(turn) = wait.turn() else {
+                seen = self.word();
                 continue;
-            }
-            if (must_look || expired || due) && self.residence.is_dead(owner, me) {
-                match self.claim(seen, me.id.to_bits() | INCONSISTENT) {
-                    Ok(()) => return Ok(Found::Inconsistent),
+            };
+            if turn.asks && self.residence.is_dead(owner, me) {
+                let left = bits(dead) | (seen & INCONSISTENT);
+                match self.claim(seen, me.id.to_bits() | left) {
+                    Ok(()) => return Ok(found(left)),
                     Err(word) => {
                         seen = word;
                         continue;
                     }
                 }
             }
-            if expired {
-                return Err(self.give_up(until, interrupted));
-            }
-            must_look = false;
-            if !spin_until(|| self.owner.load(Ordering::Relaxed) != seen) {
-                let state = Entry::new(Word::Low(&self.owner), seen as u32);
-                let slice = looks.sleep_until(until.deadline());
-                match self.gate.park(state, Some(owner), slice, until.is_interruptible()) {
-                    Ok(Wake::Woken) => looks.hasten(),
-                    Ok(Wake::Changed) => {}
-                    Ok(Wake::Interrupted) => interrupted = until.is_interruptible(),
-                    Ok(Wake::TimedOut) => must_look = true,
-                    Err(errno) => return Err(Refused::Os(errno)),
+            if turn.ends {
+                // A wake-up that was meant for whoever sleeps longest may have come to this thread in the last
+                // moment: it goes on to the next.
+                if until.deadline().is_some() {
+                    self.gate.wake_one();
                 }
+                return Err(wait.refused());
             }
-            // Acquire: the owner's admission to the domain comes with its claim.
-            seen = self.owner.load(Ordering::Acquire);
+            wait.sleep(&self.gate, &self.owner, seen, owner)?;
+            seen = self.word();
         }
     }
 
-    /// The time is over, or a signal has come. A wake-up that was meant for whoever sleeps longest may
-    /// have come to this thread in the last moment: it goes on to the next.
-    #[cold]
-    fn give_up(&self, until: Until, interrupted: bool) -> Refused {
-        if until.deadline().is_none() {
-            return Refused::WouldBlock;
-        }
-        self.gate.wake_one();
-        if interrupted { Refused::Os(Errno::INTR) } else { Refused::TimedOut }
-    }
-
+    /// The owner word. The owner's admission to the domain comes with its claim.
     #[inline]
-    fn claim(&self, seen: u64, mine: u64) -> Result<(), u64> {
+    pub(super) fn word(&self) -> u64 {
+        self.owner.load(Ordering::Acquire)
+    }
+
+    /// `Err`: the word is another by now.
+    #[inline]
+    pub(super) fn claim(&self, seen: u64, mine: u64) -> Result<(), u64> {
         // SYNC: what the lock guards (Release in `replace`). Also Release, so that whoever reads
         // this claim finds our admission in the domain cell.
         let orders = (Ordering::AcqRel, Ordering::Acquire);
@@ -233,7 +233,6 @@ impl RawMutex {
 
     #[inline]
     fn unlock_as(&self, me: Identity, held: Found, left: Found) -> bool {
-        let bits = |found| if found == Found::Consistent { FREE } else { INCONSISTENT };
         let released = self.replace(me.id.to_bits() | bits(held), bits(left));
         if released {
             self.gate.wake_one();
@@ -259,6 +258,14 @@ impl RawMutex {
     pub(crate) fn mark_inconsistent(&self) -> bool {
         let Ok(me) = identity::current() else { return false };
         self.replace(me.id.to_bits(), me.id.to_bits() | INCONSISTENT)
+    }
+
+    /// The owner, which is this process, begins to change what the lock guards, and goes on holding it. `false`: the
+    /// word was not ours.
+    #[inline]
+    pub(super) fn begin_change(&self, me: Identity) -> bool {
+        // Also Acquire: no change comes before the mark.
+        self.claim(me.id.to_bits(), me.id.to_bits() | INCONSISTENT).is_ok()
     }
 
     /// The owner has repaired what the lock guards.
