@@ -40,7 +40,7 @@ prove 'loom, ipc-pool' '^loom: ' env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=tar
     cargo test -p ipc-pool --profile loom --test 'loom_*'
 for crate in ipc-sync ipc-shm; do
     prove "stepkill, $crate, all passes" '^stepkill: ' \
-        env IPC_STEPKILL=deep cargo test -p "$crate" --release --test stepkill
+        env IPC_STEPKILL=deep cargo test -p "$crate" --release --test 'stepkill*'
 done
 for case in cycles_leave_nothing f05_children_beside_busy_threads; do
     prove "$case, 10,000 each" '^[0-9]+ (cycles|children) by' env IPC_CYCLES=deep IPC_CASE_SECONDS=900 \

@@ -6,5 +6,6 @@ pub mod latches;
 pub mod locks;
 pub mod once;
 pub mod rings;
+pub mod rwlocks;
 pub mod semaphores;
 pub mod waits;

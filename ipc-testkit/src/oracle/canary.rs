@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::ensure;
 use crate::stepkill::Verdict;
 
-/// Lives beside a lock. Whoever holds the lock calls [`visit`](Self::visit).
+/// Lives beside a lock. Whoever holds the lock calls [`visit`](Self::visit); who shares it with others, [`look`](Self::look).
 ///
 /// All accesses are relaxed and no step is atomic with the next one: only the lock keeps visitors apart, and only its
 /// ordering makes one visitor's stores visible to the next.
@@ -61,6 +61,26 @@ impl Canary {
         Ok(())
     }
 
+    /// Stays outside as process `number`, among others who do.
+    ///
+    /// # Errors
+    ///
+    /// If somebody is inside or comes in meanwhile, or died inside and nobody called [`repair`](Self::repair).
+    pub fn look(&self, number: u32) -> Verdict {
+        let begun = self.begun.load(Ordering::Relaxed);
+        for _ in 0..4 {
+            let inside = self.inside.load(Ordering::Relaxed);
+            ensure!(inside == 0, "{number} looked on while {inside} was inside");
+            hint::spin_loop();
+        }
+        ensure!(
+            self.ended.load(Ordering::Relaxed) == begun
+                && self.begun.load(Ordering::Relaxed) == begun,
+            "somebody was inside while {number} looked on"
+        );
+        Ok(())
+    }
+
     /// To be called by an owner that was told that the one before it had died: counts that, and mends what a visit cut
     /// short has left.
     pub fn repair(&self) {
@@ -85,9 +105,9 @@ mod tests {
         assert!(canary.visit(1).is_ok());
         canary.inside.store(2, Ordering::Relaxed);
         canary.begun.store(2, Ordering::Relaxed);
-        assert!(canary.visit(1).is_err());
+        assert!(canary.visit(1).is_err() && canary.look(1).is_err());
         canary.repair();
-        assert!(canary.visit(1).is_ok());
+        assert!(canary.visit(1).is_ok() && canary.look(1).is_ok());
         assert_eq!(canary.recoveries(), 1);
     }
 
@@ -95,6 +115,6 @@ mod tests {
     fn sees_a_lost_visit() {
         let canary = Canary::new();
         canary.begun.store(1, Ordering::Relaxed);
-        assert!(canary.visit(1).is_err());
+        assert!(canary.visit(1).is_err() && canary.look(1).is_err());
     }
 }
