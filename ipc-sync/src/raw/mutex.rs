@@ -29,6 +29,8 @@
 //!
 //! Locking is not fair: a running thread may take the lock before one that was woken for it.
 
+use core::sync::atomic::compiler_fence;
+
 use ipc_core::Errno;
 use ipc_core::identity::{Identity, NoIdentity, ProcessId};
 use ipc_core::primitive::{AtomicU64, Ordering, identity};
@@ -264,8 +266,15 @@ impl RawMutex {
     /// word was not ours.
     #[inline]
     pub(super) fn begin_change(&self, me: Identity) -> bool {
-        // Also Acquire: no change comes before the mark.
-        self.claim(me.id.to_bits(), me.id.to_bits() | INCONSISTENT).is_ok()
+        let is_ours = self.owner.load(Ordering::Relaxed) == me.id.to_bits();
+        if is_ours {
+            // A store will do, because nobody else changes the word of an owner that lives.
+            self.owner.store(me.id.to_bits() | INCONSISTENT, Ordering::Release);
+            // No change comes before the mark. Whoever judges us dead sees what we have stored in the order of the
+            // program, so this is the compiler's affair alone.
+            compiler_fence(Ordering::SeqCst);
+        }
+        is_ours
     }
 
     /// The owner has repaired what the lock guards.

@@ -249,14 +249,16 @@ impl<const READERS: usize> RawRwLock<READERS> {
     }
 
     /// Where this thread looks first for a free slot. Those who never meet in one disturb each other less.
+    ///
+    /// Processes that are started together have pids in a row, and so slots in a row; threads differ in where their
+    /// stacks are. No more than two operations lie between the id, which is loaded, and the address of the slot.
     #[inline]
     fn start(&self, me: Identity) -> usize {
-        // Threads differ in where their stacks are, and in the model by nothing that is the same in every execution.
         let here = 0_u8;
-        let thread = if cfg!(loom) { 0 } else { (&raw const here).addr() >> 16 };
-        let mixed = (me.id.to_bits() ^ thread as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        // The upper half as a fraction of the slots.
-        (((mixed >> 32) * READERS as u64) >> 32) as usize
+        let stack = (&raw const here).addr() as u64 >> 16;
+        // In the model nothing may differ from one execution to the next.
+        let stack = if cfg!(loom) { 0 } else { stack.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 };
+        (me.id.to_bits() ^ stack) as usize % READERS
     }
 
     /// Whether there is no writer, and nothing to repair. Directly behind the claim of a slot.
