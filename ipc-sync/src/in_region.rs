@@ -7,7 +7,7 @@
 
 use ipc_core::Shareable;
 
-use crate::{Mutex, Once, OnceLock, ReentrantMutex};
+use crate::{Mutex, Once, OnceLock, ReentrantMutex, RwLock};
 
 /// A lock that has more to offer in memory that stays mapped: the kernel is told its address while somebody holds it,
 /// and wakes a waiter when the holder dies.
@@ -49,6 +49,15 @@ impl<T: Shareable + Send> InRegion for Mutex<T> {
 }
 
 impl<T: Shareable + Send> InRegion for ReentrantMutex<T> {
+    type Value = T;
+
+    unsafe fn in_region(value: T) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Self::in_region(value) }
+    }
+}
+
+impl<T: Shareable + Send, const READERS: usize> InRegion for RwLock<T, READERS> {
     type Value = T;
 
     unsafe fn in_region(value: T) -> Self {

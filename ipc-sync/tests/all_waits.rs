@@ -17,7 +17,9 @@ use std::time::Instant;
 
 use ipc_core::futex;
 use ipc_core::process::fork_fn;
-use ipc_sync::{Condvar, Event, EventCount, Latch, LockError, Mutex, Semaphore, WaitError};
+use ipc_sync::{
+    Condvar, Event, EventCount, Latch, LockError, Mutex, RwLock, RwLockError, Semaphore, WaitError,
+};
 use ipc_testkit::cases::events::await_sleep;
 use ipc_testkit::cases::{self, doing, signals};
 use ipc_testkit::shared::Shared;
@@ -38,6 +40,8 @@ fn main() -> ExitCode {
 /// One of each, none of which can be had until the keeper is told to give it.
 struct World {
     mutex: Mutex<u64>,
+    written: RwLock<u64, 3>,
+    read: RwLock<u64, 3>,
     event: Event,
     semaphore: Semaphore,
     latch: Latch,
@@ -70,6 +74,16 @@ impl<T> From<Result<T, WaitError>> for Ended {
     }
 }
 
+impl<G> From<Result<G, RwLockError<'_, u64, 3>>> for Ended {
+    fn from(result: Result<G, RwLockError<'_, u64, 3>>) -> Self {
+        match result {
+            Ok(_) => Self::Had,
+            Err(RwLockError::TimedOut) => Self::TimedOut,
+            Err(_) => Self::Otherwise,
+        }
+    }
+}
+
 /// A primitive, and its wait.
 type Kind = (&'static str, fn(&World, Duration) -> Ended);
 
@@ -79,6 +93,9 @@ const KINDS: &[Kind] = &[
         Err(LockError::TimedOut) => Ended::TimedOut,
         Err(_) => Ended::Otherwise,
     }),
+    ("RwLock, reading", |world, timeout| world.written.read_timeout(timeout).into()),
+    ("RwLock, writing", |world, timeout| world.written.write_timeout(timeout).into()),
+    ("RwLock, readers", |world, timeout| world.read.write_timeout(timeout).into()),
     ("Event", |world, timeout| world.event.wait_timeout(timeout).into()),
     ("Semaphore", |world, timeout| world.semaphore.acquire_timeout(timeout).into()),
     ("Latch", |world, timeout| world.latch.wait_timeout(timeout).into()),
@@ -100,10 +117,14 @@ fn each(f: impl Fn(&'static World, Kind)) {
     for &kind in KINDS {
         // SAFETY: the mapping is kept until the case ends.
         let mutex = unsafe { Mutex::in_region(0) };
+        // SAFETY: as above.
+        let [written, read] = [(); 2].map(|()| unsafe { RwLock::in_region(0) });
         let (event, semaphore) = (Event::new(), Semaphore::new(0));
         let (kept, give) = (Event::new(), Event::new());
         let world = World {
             mutex,
+            written,
+            read,
             event,
             semaphore,
             latch: Latch::new(1),
@@ -118,9 +139,11 @@ fn each(f: impl Fn(&'static World, Kind)) {
         let world: &World = Box::leak(Box::new(world));
         let keeper = fork_fn(|| {
             let mutex = world.mutex.lock().expect("it is free");
+            let written = world.written.write().expect("it is free");
+            let read = world.read.read().expect("it is free");
             world.kept.set();
             world.give.wait().expect("told");
-            drop(mutex);
+            drop((mutex, written, read));
             world.event.set();
             world.semaphore.release().expect("few permits");
             world.latch.count_down().expect("the first");

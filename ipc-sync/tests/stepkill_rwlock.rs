@@ -19,7 +19,7 @@ use ipc_testkit::stepkill;
 fn main() -> ExitCode {
     stepkill::main(|suite| {
         rwlocks::run::<Resident>(suite, "rwlock");
-        if stepkill::is_deep() {
+        if suite.is_deep() {
             rwlocks::run::<Plain>(suite, "rwlock without baton");
         }
     })

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::locks::Held;
 use crate::ensure;
 use crate::oracle::Canary;
-use crate::stepkill::{Actor, Role, Scenario, Suite, Verdict, is_deep};
+use crate::stepkill::{Actor, Role, Scenario, Suite, Verdict};
 
 /// A lock that lives in shared memory.
 pub trait ReadWrite: Sync {
@@ -77,26 +77,19 @@ pub fn run<L: ReadWrite + 'static>(suite: &mut Suite, name: &str) {
     suite.everywhere(&free::<L>(name, Write));
     suite.everywhere(&tries::<L>(name));
     suite.everywhere(&section::<L>(name));
-    let mut waiting = vec![contended::<L>(name, Write, Write, 1)];
+    suite.everywhere_if_deep(&contended::<L>(name, Write, Write, 1));
     for waiters in [0, 1, 3] {
         suite.everywhere(&unlock::<L>(name, Read, waiters));
         suite.everywhere(&unlock::<L>(name, Write, waiters));
-        waiting.push(contended::<L>(name, Read, Write, waiters));
-        waiting.push(contended::<L>(name, Write, Read, waiters));
-    }
-    for scenario in &waiting {
-        if is_deep() {
-            suite.everywhere(scenario)
-        } else {
-            suite.images(scenario)
-        };
+        suite.everywhere_if_deep(&contended::<L>(name, Read, Write, waiters));
+        suite.everywhere_if_deep(&contended::<L>(name, Write, Read, waiters));
     }
     for waiters in [1, 3] {
         suite.woken(&wakeup_of_the_dead::<L>(name, Read, Write, waiters));
         suite.woken(&wakeup_of_the_dead::<L>(name, Write, Read, waiters));
     }
     suite.woken(&lost_wakeup::<L>(name, Read, 1));
-    if is_deep() {
+    if suite.is_deep() {
         suite.everywhere(&first_read::<L>(name));
         for kind in [Read, Write] {
             suite.pairs(&free::<L>(name, kind));

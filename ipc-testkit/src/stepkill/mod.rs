@@ -151,7 +151,6 @@ mod watchdog;
 
 pub use actor::Actor;
 pub use control::Role;
-pub use passes::is_deep;
 pub use report::{Finding, Point, Report};
 pub use scenario::Scenario;
 pub use suite::{Pass, Refusal, Suite, main};

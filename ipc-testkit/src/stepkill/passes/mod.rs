@@ -16,7 +16,7 @@ use super::stage::{Arrival, Plan, Stage, Target};
 const REPEATS: usize = 2;
 
 /// Whether the environment asks for the passes that take long: `IPC_STEPKILL=deep`.
-pub fn is_deep() -> bool {
+pub(super) fn is_deep() -> bool {
     std::env::var_os("IPC_STEPKILL").is_some_and(|value| value == "deep")
 }
 
