@@ -15,7 +15,8 @@
 //! An announcement stands while the gate is 0 and the number is its key, which the kernel compares as the thread falls asleep. So each
 //! way to revoke it is seen: a notification moves the number, and "none" differs from 0 until somebody announces anew,
 //! which moves the number as well. (If it did not, an announcement could be revoked by the second step of an earlier
-//! notification, a notification be left out, and the announcement stand again by somebody else's.)
+//! notification, a notification be left out, and the announcement stand again by somebody else's.) Only if all of that
+//! happens 2^32 times between an announcement and its sleep does it stand again.
 //!
 //! # What a death leaves behind
 //!
