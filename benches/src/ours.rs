@@ -12,12 +12,13 @@ use core::hint::spin_loop;
 use bytemuck::Pod;
 use ipc_shm::ring::spsc::{Consumer, Producer, Ring};
 use ipc_shm::ring::{PopError, PushError};
-use ipc_sync::{Mutex, MutexGuard, Semaphore};
+use ipc_sync::{Mutex, MutexGuard, RwLock, Semaphore};
 
 use crate::payload::{Message, Received, Sent};
 use crate::peers::floor::SLOTS;
 use crate::peers::locks::Lock;
 use crate::peers::permits::Permits;
+use crate::peers::readers::Readers;
 use crate::peers::rings;
 use crate::subject::{Ends, Sides, Subject};
 use crate::sys::place;
@@ -62,6 +63,27 @@ impl Permits for Semaphore {
 
     fn available(&self) -> u32 {
         Self::available(self)
+    }
+}
+
+/// Likewise.
+impl Readers for RwLock<u64, 16> {
+    const NAME: &'static str = targets::RWLOCK;
+    const SIDES: Sides = Sides::Processes;
+
+    fn placed() -> &'static Self {
+        // SAFETY: the memory of `place` is never given back.
+        place(unsafe { Self::in_region(0) })
+    }
+
+    #[inline]
+    fn read(&self) -> u64 {
+        *Self::read(self).expect("nobody dies")
+    }
+
+    #[inline]
+    fn add(&self) {
+        *self.write().expect("nobody dies") += 1;
     }
 }
 

@@ -17,6 +17,8 @@ pub const RING: &str = "ipc-shm push/pop";
 pub const BYTES: &str = "ipc-shm bytes";
 /// Ours, in the family `mutex`.
 pub const MUTEX: &str = "ipc-sync Mutex";
+/// Ours, in the family `rwlock`.
+pub const RWLOCK: &str = "ipc-sync RwLock";
 /// Ours, in the family `semaphore`.
 pub const SEMAPHORE: &str = "ipc-sync Semaphore";
 /// Ours, in the family `spawn`: a program, described anew each time.
@@ -240,6 +242,9 @@ pub static TARGETS: &[Target] = &[
         "waking a sleeper costs what the kernel's futex costs, and at most 15 % more"),
     target("mutex", "hand-over, one cpu", MUTEX, "bare futex (floor)", AtMost(1.3),
         "on one processor a hand-over costs a bare futex and at most 30 % more"),
+
+    target("rwlock", "uncontended read pair", RWLOCK, "pthread_rwlock", AtMost(0.8),
+        "four fifths of the time of the C library's lock, which a dead reader holds for ever"),
 
     target("semaphore", "uncontended pair", SEMAPHORE, "sem_t", AtMost(1.0),
         "no dearer than POSIX's semaphore, which loses wake-ups when a process dies"),

@@ -1,6 +1,7 @@
 //! What there is to measure.
 
 mod mutex;
+mod rwlock;
 mod semaphore;
 mod spawn;
 mod spsc;
@@ -10,5 +11,5 @@ use crate::subject::Family;
 /// Every family, in the order of the report.
 #[must_use]
 pub fn all() -> Vec<Family> {
-    vec![spsc::family(), mutex::family(), semaphore::family(), spawn::family()]
+    vec![spsc::family(), mutex::family(), rwlock::family(), semaphore::family(), spawn::family()]
 }
