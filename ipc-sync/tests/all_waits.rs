@@ -18,7 +18,8 @@ use std::time::Instant;
 use ipc_core::futex;
 use ipc_core::process::fork_fn;
 use ipc_sync::{
-    Condvar, Event, EventCount, Latch, LockError, Mutex, RwLock, RwLockError, Semaphore, WaitError,
+    Condvar, Event, EventCount, Latch, LockError, Mutex, Once, OnceError, ReentrantLockError,
+    ReentrantMutex, RwLock, RwLockError, Semaphore, WaitError,
 };
 use ipc_testkit::cases::events::await_sleep;
 use ipc_testkit::cases::{self, doing, signals};
@@ -42,6 +43,8 @@ struct World {
     mutex: Mutex<u64>,
     written: RwLock<u64, 3>,
     read: RwLock<u64, 3>,
+    reentrant: ReentrantMutex<u64>,
+    once: Once,
     event: Event,
     semaphore: Semaphore,
     latch: Latch,
@@ -96,6 +99,17 @@ const KINDS: &[Kind] = &[
     ("RwLock, reading", |world, timeout| world.written.read_timeout(timeout).into()),
     ("RwLock, writing", |world, timeout| world.written.write_timeout(timeout).into()),
     ("RwLock, readers", |world, timeout| world.read.write_timeout(timeout).into()),
+    ("ReentrantMutex", |world, timeout| match world.reentrant.lock_timeout(timeout) {
+        Ok(_) => Ended::Had,
+        Err(ReentrantLockError::TimedOut) => Ended::TimedOut,
+        Err(_) => Ended::Otherwise,
+    }),
+    ("Once", |world, timeout| match world.once.call_once_timeout(timeout, |_| {}) {
+        Ok(()) => Ended::Had,
+        Err(OnceError::TimedOut) => Ended::TimedOut,
+        Err(_) => Ended::Otherwise,
+    }),
+    ("Once::wait", |world, timeout| world.once.wait_timeout(timeout).into()),
     ("Event", |world, timeout| world.event.wait_timeout(timeout).into()),
     ("Semaphore", |world, timeout| world.semaphore.acquire_timeout(timeout).into()),
     ("Latch", |world, timeout| world.latch.wait_timeout(timeout).into()),
@@ -119,12 +133,18 @@ fn each(f: impl Fn(&'static World, Kind)) {
         let mutex = unsafe { Mutex::in_region(0) };
         // SAFETY: as above.
         let [written, read] = [(); 2].map(|()| unsafe { RwLock::in_region(0) });
+        // SAFETY: as above.
+        let reentrant = unsafe { ReentrantMutex::in_region(0) };
+        // SAFETY: as above.
+        let once = unsafe { Once::in_region() };
         let (event, semaphore) = (Event::new(), Semaphore::new(0));
         let (kept, give) = (Event::new(), Event::new());
         let world = World {
             mutex,
             written,
             read,
+            reentrant,
+            once,
             event,
             semaphore,
             latch: Latch::new(1),
@@ -141,9 +161,13 @@ fn each(f: impl Fn(&'static World, Kind)) {
             let mutex = world.mutex.lock().expect("it is free");
             let written = world.written.write().expect("it is free");
             let read = world.read.read().expect("it is free");
-            world.kept.set();
-            world.give.wait().expect("told");
-            drop((mutex, written, read));
+            let reentrant = world.reentrant.lock().expect("it is free");
+            let done = world.once.call_once(|_| {
+                world.kept.set();
+                world.give.wait().expect("told");
+            });
+            drop((mutex, written, read, reentrant));
+            done.expect("nobody else does it");
             world.event.set();
             world.semaphore.release().expect("few permits");
             world.latch.count_down().expect("the first");

@@ -2,7 +2,6 @@
 //!
 //! Each case runs in a process of its own with one thread (see `ipc_testkit::cases`).
 
-#[expect(dead_code, reason = "what the waits of other primitives need")]
 mod waits;
 
 use core::time::Duration;

@@ -16,14 +16,34 @@ use ipc_sync::{
 };
 use ipc_testkit::battery::locks::{self, Held, Lock};
 use ipc_testkit::battery::once::{self, OnlyOnce};
-use ipc_testkit::stepkill;
+use ipc_testkit::stepkill::{self, Suite};
 
 fn main() -> ExitCode {
     stepkill::main(|suite| {
         once::run::<Resident>(suite, "once");
         once::run::<Plain>(suite, "once without baton");
-        locks::run::<Twice>(suite, "reentrant mutex");
+        if suite.is_deep() {
+            locks::run::<Twice>(suite, "reentrant mutex");
+        } else {
+            reentrant(suite);
+        }
     })
+}
+
+/// What is not already done to the mutex inside.
+fn reentrant(suite: &mut Suite) {
+    let name = "reentrant mutex";
+    suite.everywhere(&locks::lock_free::<Twice>(name));
+    suite.everywhere(&locks::try_lock::<Twice>(name));
+    for waiters in [0, 1, 3] {
+        suite.images(&locks::lock::<Twice>(name, waiters));
+        suite.everywhere(&locks::unlock::<Twice>(name, waiters));
+    }
+    suite.everywhere(&locks::section::<Twice>(name));
+    suite.pairs(&locks::lock_free::<Twice>(name));
+    suite.pairs(&locks::unlock::<Twice>(name, 0));
+    suite.beside_frozen(&locks::try_lock::<Twice>(name));
+    suite.woken(&locks::wakeup_of_the_dead::<Twice>(name, 3));
 }
 
 fn pid(process: Option<ProcessId>) -> u32 {
@@ -37,8 +57,13 @@ struct Resident(Once);
 struct Plain(Once);
 
 macro_rules! impl_once {
-    ($once:ty, $new:expr) => {
+    ($once:ident, $new:expr) => {
         impl OnlyOnce for $once {
+            fn warm_up() {
+                static OTHER: $once = $once($new);
+                OTHER.call(|_| {});
+            }
+
             fn new() -> Self {
                 Self($new)
             }

@@ -554,3 +554,21 @@ impl Drop for Running<'_> {
         self.once.raw.unlock(self.found, if panicked { Found::Inconsistent } else { self.found });
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// A thread that saw it undone, and then the mutex of the one who had done it meanwhile.
+    #[test]
+    fn what_came_in_time_counts_however_late_the_thread_is() {
+        let once = Once::new();
+        let attempt = |until| once.run_contended(until, |_| Ok::<(), Infallible>(()), |()| {});
+        assert_eq!(once.raw.lock(Until::Now), Ok(Found::Consistent));
+        let late = Until::Deadline(Deadline::now());
+        assert!(matches!(attempt(Until::Now), Err(Failed::Once(OnceError::WouldBlock))));
+        assert!(matches!(attempt(late), Err(Failed::Once(OnceError::TimedOut))));
+        once.done.set();
+        assert!(attempt(Until::Now).is_ok() && attempt(late).is_ok());
+    }
+}

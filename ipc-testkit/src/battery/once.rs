@@ -7,6 +7,9 @@ use crate::stepkill::{Actor, Scenario, Suite, Verdict};
 
 /// Something that is to be done once, in shared memory.
 pub trait OnlyOnce: Sync {
+    /// Lets this process find out who it is, and whatever else it does once.
+    fn warm_up();
+
     /// One that is not done, to be moved into shared memory before it is used.
     fn new() -> Self;
 
@@ -49,25 +52,32 @@ const DONE_AGAIN: u32 = 2;
 
 /// Plays all scenarios for `O`.
 pub fn run<O: OnlyOnce + 'static>(suite: &mut Suite, name: &str) {
-    suite.everywhere(&first_call::<O>(name));
+    suite.everywhere_if_deep(&first_call::<O>(name));
+    suite.everywhere(&call::<O>(name));
     suite.everywhere(&try_call::<O>(name));
     for waiters in [0, 1, 3] {
-        suite.everywhere(&call_behind::<O>(name, waiters));
+        suite.everywhere_if_deep(&call_behind::<O>(name, waiters));
         suite.everywhere(&call_ahead::<O>(name, waiters));
     }
-    suite.pairs(&first_call::<O>(name));
+    suite.pairs(&call::<O>(name));
     suite.beside_frozen(&try_call::<O>(name));
     for waiters in [1, 3] {
-        suite.woken(
-            &call_behind::<O>(name, waiters)
-                .rename(format!("{name}: wake-up of the dead, {waiters} waiters")),
-        );
+        suite.woken(&wakeup_of_the_dead::<O>(name, waiters));
     }
 }
 
-/// Killed anywhere in a call that does it, and in what it does.
+/// Killed in the first call of its life, in which it may have to find out who it is.
 pub fn first_call<O: OnlyOnce + 'static>(name: &str) -> Scenario<Task<O>> {
+    base::<O>(format!("{name}: first call")).victim(|task, me| {
+        me.operation(|| task.call(me));
+        task.is_done()
+    })
+}
+
+/// Killed anywhere in a call that does it, and in what it does.
+pub fn call<O: OnlyOnce + 'static>(name: &str) -> Scenario<Task<O>> {
     base::<O>(format!("{name}: call")).victim(|task, me| {
+        O::warm_up();
         me.operation(|| task.call(me));
         task.is_done()
     })
@@ -77,6 +87,7 @@ pub fn first_call<O: OnlyOnce + 'static>(name: &str) -> Scenario<Task<O>> {
 pub fn try_call<O: OnlyOnce + 'static>(name: &str) -> Scenario<Task<O>> {
     base::<O>(format!("{name}: try_call"))
         .victim(|task, me| {
+            O::warm_up();
             me.operation(|| task.once.try_call(|told| task.perform(me, told)));
             task.check()
         })
@@ -91,7 +102,7 @@ pub fn try_call<O: OnlyOnce + 'static>(name: &str) -> Scenario<Task<O>> {
 /// Killed in a call while somebody else is doing it, with `waiters` asleep before; also inside its sleep, and in what it
 /// does after that.
 pub fn call_behind<O: OnlyOnce + 'static>(name: &str, waiters: usize) -> Scenario<Task<O>> {
-    first_call::<O>(name)
+    call::<O>(name)
         .rename(format!("{name}: call while it is done, {waiters} waiters"))
         .holder(|task, me| {
             task.once.call(|told| {
@@ -116,6 +127,14 @@ pub fn call_ahead<O: OnlyOnce + 'static>(name: &str, waiters: usize) -> Scenario
             task.is_done()
         })
         .waiters(waiters, come_through)
+}
+
+/// One who sleeps behind the runner is woken by its end, or by its death, and is killed. `waiters` sleep behind him.
+///
+/// For [`Suite::woken`], which kills him at every instruction from his wake-up on.
+pub fn wakeup_of_the_dead<O: OnlyOnce + 'static>(name: &str, waiters: usize) -> Scenario<Task<O>> {
+    let name = format!("{name}: wake-up of the dead, {waiters} waiters");
+    call_behind::<O>(&name, waiters).rename(name)
 }
 
 fn come_through<O: OnlyOnce>(task: &Task<O>, me: &Actor<'_>) -> Verdict {
