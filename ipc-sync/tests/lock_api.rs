@@ -80,9 +80,12 @@ fn a_panic_releases_it() {
 }
 
 fn relocking_panics_where_it_can_be_known() {
-    // SAFETY: a static is there for ever.
     #[expect(unsafe_code, reason = "a lock that the kernel is told of")]
-    static LOCK: Mutex<u64> = Mutex::from_raw(unsafe { RawMutex::in_region() }, 0);
+    static LOCK: Mutex<u64> = Mutex::from_raw(
+        // SAFETY: a static is there for ever.
+        unsafe { RawMutex::in_region() },
+        0,
+    );
     let held = LOCK.lock();
     assert!(panics(|| drop(LOCK.lock())));
     drop(held);
