@@ -39,7 +39,7 @@ use crate::raw::until::Until;
 /// In a `static` or on a stack it is a lock between threads. Between processes it works where all of them run the same
 /// program, since neither the layout of a [`lock_api::Mutex`] nor that of its value is fixed, and where the value means
 /// the same to all: no pointers, or a mapping that is at the same address everywhere, as after a fork. A region of
-/// `ipc-shm` refuses it for that reason; a mapping of your own does not. A [`lock_api::ReentrantMutex`] does not tell
+/// `ipc-shm` refuses it for that reason; a mapping of your own does not. A `lock_api::ReentrantMutex` does not tell
 /// processes apart: see [`ReentrantMutex`](crate::ReentrantMutex).
 ///
 /// # Examples

@@ -104,12 +104,21 @@ mod model {
 
         /// Locks once, in a fraction of the steps.
         fn visit(&self) {
-            let guard = self.accept(self.mutex.lock()).expect("a lock without a time-out");
+            self.look_in(self.accept(self.mutex.lock()));
+        }
+
+        fn try_to_visit(&self) {
+            self.look_in(self.accept(self.mutex.try_lock()));
+        }
+
+        fn look_in(&self, guard: Option<ReentrantMutexGuard<'_, u32>>) {
+            let Some(guard) = guard else { return };
             sim::acquired();
             let others = self.inside.fetch_add(1, Ordering::Relaxed);
             assert_eq!(others, self.died_inside.load(Ordering::Relaxed), "two inside");
+            // A step, before which another may come in.
+            assert!(self.mutex.owner().is_some());
             assert!(*guard < 100, "torn");
-            sim::acquired();
             self.inside.fetch_sub(1, Ordering::Relaxed);
             drop(guard);
         }
@@ -196,17 +205,21 @@ mod model {
         sibling.join().unwrap();
     }
 
-    /// Two that have one owner word, and two that have one thread number.
+    /// Two that have one owner word, and two that have one thread number; one of these keeps the lock.
     pub(crate) fn threads_of_two_processes() {
         let shared = shared();
         let sibling = {
             let shared = shared.clone();
-            sim::spawn_thread(move || sim::thread_of(0, 1, || shared.visit()))
+            sim::spawn_thread(move || sim::thread_of(0, 1, || shared.try_to_visit()))
         };
-        let other = start(2, &shared, Shared::visit);
-        sim::thread_of(0, 0, || shared.visit());
+        let keeper = start(2, &shared, |shared| {
+            let Some(guard) = shared.accept(shared.mutex.try_lock()) else { return };
+            assert_eq!(shared.inside.fetch_add(1, Ordering::Relaxed), 0, "two inside");
+            core::mem::forget(guard);
+        });
+        sim::thread_of(0, 0, || shared.try_to_visit());
         sibling.join().unwrap();
-        other.join().unwrap();
+        keeper.join().unwrap();
     }
 
     pub(crate) fn poison_reaches_all() {
