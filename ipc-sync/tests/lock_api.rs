@@ -4,6 +4,7 @@
 
 mod waits;
 
+use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use core::time::Duration;
 use std::process::ExitCode;
 use std::thread;
@@ -137,8 +138,17 @@ fn who_slept_hears_of_the_death() {
     while !lock.is_locked() {
         thread::yield_now();
     }
+    let heard = Shared::new(AtomicU32::new(0)).expect("a mapping");
     let children = waits::sleepers(3, || {
-        if panics(|| drop(lock.lock())) { Ok(()) } else { Err(WaitError::TimedOut) }
+        if !panics(|| drop(lock.lock())) {
+            return Err(WaitError::TimedOut);
+        }
+        heard.fetch_add(1, SeqCst);
+        // Nobody ends before: a death is not what tells the others.
+        while heard.load(SeqCst) < 3 {
+            thread::yield_now();
+        }
+        Ok(())
     });
     holder.kill().expect("a live child");
     holder.wait().expect("a child of ours");
