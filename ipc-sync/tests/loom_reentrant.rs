@@ -210,14 +210,14 @@ mod model {
         let shared = shared();
         let sibling = {
             let shared = shared.clone();
-            sim::spawn_thread(move || sim::thread_of(0, 1, || shared.try_to_visit()))
+            sim::spawn_thread(move || sim::thread_of(0, 0, || shared.try_to_visit()))
         };
         let keeper = start(2, &shared, |shared| {
             let Some(guard) = shared.accept(shared.mutex.try_lock()) else { return };
             assert_eq!(shared.inside.fetch_add(1, Ordering::Relaxed), 0, "two inside");
             core::mem::forget(guard);
         });
-        sim::thread_of(0, 0, || shared.try_to_visit());
+        sim::thread_of(0, 1, || shared.try_to_visit());
         sibling.join().unwrap();
         keeper.join().unwrap();
     }
