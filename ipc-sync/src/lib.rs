@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`Mutex`] | 16 bytes and the value | the next owner is told, once; waiters go on |
 //! | [`RwLock`] | 24 bytes, 8 for each reader, and the value | a reader is forgotten; after a writer the next is told, once |
+//! | [`Barrier<N>`](Barrier) | 24 bytes, and 8 for each party | everybody is told who it was; nobody waits for the dead |
 //! | [`Event`] | 4 bytes | it is set for everybody, or for nobody; waiters go on |
 //! | [`Once`] | 24 bytes | the next caller does it, and is told; waiters go on |
 //! | [`OnceLock`] | 24 bytes and the value | the next caller makes the value; waiters go on |
@@ -113,6 +114,7 @@
 #[cfg(any(feature = "std", test, loom))]
 extern crate std;
 
+mod barrier;
 mod condvar;
 mod event;
 mod event_count;
@@ -128,6 +130,7 @@ mod rwlock;
 mod semaphore;
 mod wait_error;
 
+pub use barrier::{Barrier, BarrierError, BarrierMember, BarrierWaitResult, Breach};
 pub use condvar::{Condvar, Waited};
 pub use event::Event;
 pub use event_count::{EventCount, Key};

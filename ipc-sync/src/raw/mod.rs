@@ -1,6 +1,8 @@
 //! What the locks are made of: words without data, handles or lifetimes.
 
 pub(crate) mod announced;
+pub(crate) mod armed;
+pub(crate) mod barrier;
 pub(crate) mod gate;
 pub(crate) mod gated;
 pub(crate) mod mutex;

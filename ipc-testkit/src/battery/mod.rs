@@ -1,6 +1,7 @@
-//! Scenarios for each kind of primitive: locks, things done once, waits, permits, rings. Implement a small trait, and run
+//! Scenarios for each kind of primitive: locks, things done once, waits, permits, barriers, rings. Implement a small trait, and run
 //! them all.
 
+pub mod barriers;
 pub mod events;
 pub mod latches;
 pub mod locks;
