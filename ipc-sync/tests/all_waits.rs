@@ -18,8 +18,8 @@ use std::time::Instant;
 use ipc_core::futex;
 use ipc_core::process::fork_fn;
 use ipc_sync::{
-    Condvar, Event, EventCount, Latch, LockError, Mutex, Once, OnceError, ReentrantLockError,
-    ReentrantMutex, RwLock, RwLockError, Semaphore, WaitError,
+    Barrier, BarrierError, Condvar, Event, EventCount, Latch, LockError, Mutex, Once, OnceError,
+    ReentrantLockError, ReentrantMutex, RwLock, RwLockError, Semaphore, WaitError,
 };
 use ipc_testkit::cases::events::await_sleep;
 use ipc_testkit::cases::{self, doing, signals};
@@ -48,6 +48,7 @@ struct World {
     event: Event,
     semaphore: Semaphore,
     latch: Latch,
+    barrier: Barrier<2>,
     /// Changed to something else than 0, each by its own means.
     under_a_lock: Mutex<u64>,
     changed: Condvar,
@@ -113,6 +114,19 @@ const KINDS: &[Kind] = &[
     ("Event", |world, timeout| world.event.wait_timeout(timeout).into()),
     ("Semaphore", |world, timeout| world.semaphore.acquire_timeout(timeout).into()),
     ("Latch", |world, timeout| world.latch.wait_timeout(timeout).into()),
+    ("Barrier", |world, timeout| {
+        let mut member = world.barrier.join().expect("the keeper is the other one");
+        let waited = member.wait_timeout(timeout);
+        member.leave();
+        match waited {
+            Ok(_) => Ended::Had,
+            Err(BarrierError::TimedOut) => {
+                world.barrier.reset();
+                Ended::TimedOut
+            }
+            Err(_) => Ended::Otherwise,
+        }
+    }),
     ("Condvar", |world, timeout| {
         let guard = world.under_a_lock.lock().expect("nobody dies with it");
         match world.changed.wait_timeout_while(guard, timeout, |value| *value == 0) {
@@ -148,6 +162,7 @@ fn each(f: impl Fn(&'static World, Kind)) {
             event,
             semaphore,
             latch: Latch::new(1),
+            barrier: Barrier::new(2),
             under_a_lock: Mutex::new(0),
             changed: Condvar::new(),
             without_a_lock: AtomicU32::new(0),
@@ -159,6 +174,7 @@ fn each(f: impl Fn(&'static World, Kind)) {
         let world: &World = Box::leak(Box::new(world));
         let keeper = fork_fn(|| {
             let mutex = world.mutex.lock().expect("it is free");
+            let mut member = world.barrier.join().expect("it has a place");
             let written = world.written.write().expect("it is free");
             let read = world.read.read().expect("it is free");
             let reentrant = world.reentrant.lock().expect("it is free");
@@ -175,6 +191,9 @@ fn each(f: impl Fn(&'static World, Kind)) {
             world.changed.notify_all();
             world.without_a_lock.store(1, SeqCst);
             world.counted.notify_all();
+            // The last one, if somebody waits.
+            let _ = member.try_wait();
+            member.leave();
             0
         });
         world.kept.wait().expect("kept");

@@ -13,19 +13,18 @@ pub(crate) struct Armed<'a> {
 }
 
 impl<'a> Armed<'a> {
-    /// The low 30 bits of `gate` are never anything but 0.
+    /// `None`: that cannot be had here, and slices have to do. The low 30 bits of `gate` are never anything but 0.
     #[expect(unsafe_code, reason = "the kernel is told an address")]
-    pub(crate) fn new(gate: impl Into<Word<'a>>, me: ProcessId) -> Self {
+    pub(crate) fn new(gate: impl Into<Word<'a>>, me: ProcessId) -> Option<Self> {
         let gate = gate.into();
         // SAFETY: a gate, which is borrowed until the destructor disarms it; within this crate nobody forgets one.
-        // Where it was not armed there is nothing to disarm, which does no harm.
-        unsafe { baton::arm(gate, me) };
-        Self { gate, me }
+        unsafe { baton::arm(gate, me) }.then_some(Self { gate, me })
     }
 }
 
 impl Drop for Armed<'_> {
     fn drop(&mut self) {
+        // Whoever was killed leaves it to the kernel.
         if !killed() {
             baton::disarm(self.gate, self.me);
         }

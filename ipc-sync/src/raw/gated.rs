@@ -33,12 +33,12 @@
 
 use ipc_core::Errno;
 use ipc_core::clock::Deadline;
-use ipc_core::identity::ProcessId;
 use ipc_core::primitive::futex::{self, Entry, MAX_TERM, Wake, Word};
-use ipc_core::primitive::{AtomicU64, Ordering, baton, identity, killed};
+use ipc_core::primitive::{AtomicU64, Ordering, identity};
 
 use crate::WaitError;
 
+use super::armed::Armed;
 use super::patience::{Looks, spin_until};
 use super::until::Until;
 
@@ -268,7 +268,7 @@ pub(super) fn with_number(word: u64, number: u32) -> u64 {
 #[derive(Debug)]
 pub(super) struct Baton<'a> {
     word: &'a Gated,
-    armed: Option<ProcessId>,
+    armed: Option<Armed<'a>>,
 }
 
 impl<'a> Baton<'a> {
@@ -276,23 +276,12 @@ impl<'a> Baton<'a> {
         Self { word, armed: None }
     }
 
-    #[expect(unsafe_code, reason = "the kernel is told an address")]
     pub(super) fn arm(&mut self) {
         if self.armed.is_some() {
             return;
         }
         let Ok(me) = identity::current() else { return };
-        // SAFETY: this borrows the word, and disarms before it goes. The gate's low 30 bits are always 0.
-        self.armed = unsafe { baton::arm(self.word.gate(), me.id) }.then_some(me.id);
-    }
-}
-
-impl Drop for Baton<'_> {
-    fn drop(&mut self) {
-        // Whoever was killed leaves it to the kernel.
-        if let Some(me) = self.armed.filter(|_| !killed()) {
-            baton::disarm(self.word.gate(), me);
-        }
+        self.armed = Armed::new(self.word.gate(), me.id);
     }
 }
 

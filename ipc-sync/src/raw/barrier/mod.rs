@@ -506,7 +506,7 @@ impl<'a> RawBarrier<'a> {
 
     fn armed(self, seen: Phase) -> Option<Armed<'a>> {
         let gate = &self.head.gates[seen.turn()];
-        identity::current().ok().map(|me| Armed::new(gate, me.id))
+        identity::current().ok().and_then(|me| Armed::new(gate, me.id))
     }
 
     fn replace(self, place: &AtomicU64, from: u64, to: u64) {
