@@ -46,6 +46,7 @@ fn main() {
         .reveals(&[Fault::GateOnlySleep])
         .case("the_next_crew_joins", 1, &[0, 1], the_next_crew_joins)
         .case("reset_under_waiters", 1, &[2], reset_under_waiters)
+        .case("one_leaves_under_a_reset", 1, &[0], one_leaves_under_a_reset)
         .case("two_resets", 1, &[1], two_resets)
         .case("two_domains_never_judge", 3, &[], two_domains_never_judge)
         .case("member_copied_by_fork", 3, &[], member_copied_by_fork)
@@ -460,6 +461,14 @@ mod model {
         let outcomes = together_with_operator(&shared, [wait_or_go; 2]);
         none_is_alone(&outcomes);
         shared.is_usable_by(2 - outcomes.iter().flatten().flatten().count());
+    }
+
+    /// A reset that has seen a member on its way out has freed its place, or does not keep it from breaking the barrier.
+    pub(crate) fn one_leaves_under_a_reset() {
+        let shared = shared(2, 2);
+        let outcomes = together_with_operator(&shared, [drop_member, wait_or_go]);
+        none_is_alone(&outcomes);
+        shared.is_usable_by(2);
     }
 
     pub(crate) fn two_resets() {

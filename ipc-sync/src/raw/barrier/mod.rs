@@ -34,9 +34,9 @@
 //! |---|---|---|
 //! | outside of any call | as before | who waits finds it dead at the end of a slice: broken for all, who it was is known |
 //! | in `join`, before its claim | as before | nothing to do |
-//! | in `join`, after it | as before, or renewed | one is woken, or finds it at the end of a slice: as above |
+//! | in `join`, after it | as before | one is woken, or finds it at the end of a slice: as above |
 //! | in `wait`, before its arrival; in the action | as before | one is woken, finds it dead: as above |
-//! | in `wait`, after its arrival, not the last | it has arrived | this turn opens; the next one breaks |
+//! | in `wait`, after its arrival, not the last | it has arrived | this turn opens, unless somebody finds no place to join; the next one breaks |
 //! | in `wait`, after the opening, before the wake | the next turn | one is woken, wakes the others; the turn that begins breaks |
 //! | asleep, or woken | it has arrived | nothing to do for this turn |
 //! | breaking it, before the wake | broken | one is woken, wakes the others |
@@ -177,8 +177,9 @@ impl<'a> RawBarrier<'a> {
     /// Everybody who is asleep, or about to be, looks again.
     #[cfg(loom)]
     pub(crate) fn end_slices(self) {
-        // One that is broken is looked at anyway.
-        let _ = self.announce();
+        let seen = self.phase();
+        // Where it fails there is something else to look at.
+        let _ = self.try_end(seen, seen.renewed());
     }
 
     /// Takes a place that is free.
@@ -196,7 +197,12 @@ impl<'a> RawBarrier<'a> {
             free && place.compare_exchange(0, me.id.to_bits(), orders.0, orders.1).is_ok()
         };
         let Some(place) = self.places.iter().position(claim) else { return Err(self.full(me)) };
-        self.announce().inspect_err(|_| self.replace(&self.places[place], me.id.to_bits(), 0))?;
+        let seen = self.phase();
+        if seen.cause().is_some() {
+            // It was broken meanwhile.
+            self.replace(&self.places[place], me.id.to_bits(), 0);
+            return Err(self.broken(seen));
+        }
         Ok(Seat { place: place as u32, owner: me.id })
     }
 
@@ -217,22 +223,6 @@ impl<'a> RawBarrier<'a> {
                 Some(_) => return Err(self.broken(seen)),
             }
         }
-    }
-
-    /// Lets those who sleep know that there is a new member to wait for.
-    fn announce(self) -> Result<(), BarrierError> {
-        let mut seen = self.phase();
-        loop {
-            if seen.cause().is_some() {
-                return Err(self.broken(seen));
-            }
-            match self.exchange(seen, seen.renewed()) {
-                Ok(()) => break,
-                Err(now) => seen = now,
-            }
-        }
-        self.head.gates[seen.turn()].wake_all();
-        Ok(())
     }
 
     /// Why nobody can join: there are enough members, or one of them is dead, which breaks it.
@@ -493,15 +483,16 @@ impl<'a> RawBarrier<'a> {
         })
     }
 
-    /// Breaks it if it is as `seen`, and wakes all; what it is now. The caller has armed the gate.
+    /// Breaks it if it is as `seen`; what it is now. The caller has armed the gate.
     fn try_break(self, seen: Phase, cause: Cause) -> Result<Phase, Phase> {
         self.try_end(seen, seen.broken(cause))
     }
 
-    fn try_end(self, seen: Phase, broken: Phase) -> Result<Phase, Phase> {
-        self.exchange(seen, broken)?;
+    /// Ends what all who wait have `seen`, and wakes them.
+    fn try_end(self, seen: Phase, next: Phase) -> Result<Phase, Phase> {
+        self.exchange(seen, next)?;
         self.head.gates[seen.turn()].wake_all();
-        Ok(broken)
+        Ok(next)
     }
 
     fn armed(self, seen: Phase) -> Option<Armed<'a>> {

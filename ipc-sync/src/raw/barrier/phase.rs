@@ -10,7 +10,7 @@
 //!
 //! The *turn* alternates with each opening. One bit suffices: a barrier does not open without the member that still
 //! looks at the turn before. A *cause* other than 0 says why the barrier is broken, and the *place* whose death it
-//! was. Resets and joins count as *renewals*, so that whoever is about to sleep or to change the word notices them.
+//! was. Resets count as *renewals*, so that whoever is about to sleep or to change the word notices them.
 
 /// What the state word says. Every pattern says something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
