@@ -1,4 +1,4 @@
-//! The demonstration shows what it says.
+//! The demonstrations show what they say.
 
 use ipc_testkit::example::Example;
 
@@ -16,4 +16,14 @@ fn lost_wakeup() {
     if cfg!(target_env = "gnu") {
         assert!(wedges("pthread robust mutex: ").is_some_and(|n| n > 0), "{}", ended.stdout);
     }
+}
+
+/// Eight processes in step, and each line by the last of them.
+#[test]
+fn barrier() {
+    let ended = Example::build(env!("CARGO_MANIFEST_DIR"), "barrier").run(&[]);
+    assert!(ended.status.success(), "{}", ended.stderr);
+    let expected =
+        "1: [1, 2, 2, 2, 2, 2, 2, 2]\n2: [1, 2, 3, 4, 4, 4, 4, 4]\n4: [1, 2, 3, 4, 5, 6, 7, 8]\n";
+    assert_eq!(ended.stdout, expected);
 }
