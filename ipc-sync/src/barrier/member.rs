@@ -176,7 +176,10 @@ impl<'a> BarrierMember<'a> {
     ///     match member.wait_interruptible(Deadline::FAR) {
     ///         Err(BarrierError::Os(Errno::INTR)) if asked_to_stop() => break,
     ///         Err(BarrierError::Os(Errno::INTR)) => {}
-    ///         waited => break _ = waited?,
+    ///         waited => {
+    ///             waited?;
+    ///             break;
+    ///         }
     ///     }
     /// }
     /// # Ok::<(), BarrierError>(())

@@ -177,9 +177,14 @@ impl<'a> RawBarrier<'a> {
     /// Everybody who is asleep, or about to be, looks again.
     #[cfg(loom)]
     pub(crate) fn end_slices(self) {
-        let seen = self.phase();
-        // Where it fails there is something else to look at.
-        let _ = self.try_end(seen, seen.renewed());
+        let mut seen = self.phase();
+        // Where it is broken there is enough to look at.
+        while seen.cause().is_none() {
+            match self.try_end(seen, seen.renewed()) {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
     }
 
     /// Takes a place that is free.
