@@ -14,6 +14,9 @@
 //! | [`OnceLock`] | 24 bytes and the value | the next caller makes the value; waiters go on |
 //! | [`ReentrantMutex`] | 32 bytes and the value | as [`Mutex`], however deep it was held |
 //! | [`Semaphore`] | 8 bytes | a permit that it took is gone; waiters go on |
+//! | [`BinarySemaphore`] | 8 bytes | what it took stays taken, until anybody releases it; waiters go on |
+//! | [`CountingSemaphore`] | 16 bytes | a permit that it took is gone; the bound is exact; waiters go on |
+//! | [`BoundedSemaphore`] | 16 bytes and 8 a permit | its permits go to the next, who are told, once; waiters go on |
 //! | [`Condvar`] | 8 bytes | a notification was made or not; waiters go on, and are told of a dead holder of the mutex |
 //! | [`EventCount`] | 8 bytes | likewise; what makes a structure without locks one that can be waited for |
 //! | [`Latch`] | 8 bytes | it has counted or not; what was not counted never is |
@@ -115,6 +118,7 @@
 extern crate std;
 
 mod barrier;
+mod bounded;
 mod condvar;
 mod event;
 mod event_count;
@@ -131,6 +135,7 @@ mod semaphore;
 mod wait_error;
 
 pub use barrier::{Barrier, BarrierError, BarrierMember, BarrierWaitResult, Breach};
+pub use bounded::{AcquireError, BoundedSemaphore, NotOurs, Permit, PermitTicket};
 pub use condvar::{Condvar, Waited};
 pub use event::Event;
 pub use event_count::{EventCount, Key};
@@ -150,6 +155,7 @@ pub use reentrant::{
 };
 pub use rwlock::{RwLock, RwLockError, RwLockReadGuard, RwLockRecovered, RwLockWriteGuard};
 pub use semaphore::{Semaphore, TooManyPermits};
+pub use semaphore::{BinarySemaphore, CountingSemaphore, Semaphore, TooManyPermits};
 pub use wait_error::WaitError;
 
 #[cfg(doctest)]

@@ -96,14 +96,32 @@ pub fn wait<'a>(word: impl Into<Word<'a>>, expected: u32, until: Option<Deadline
 pub fn wait_any(entries: &[Entry<'_>], until: Option<Deadline>) -> Result<Wake> {
     static NO_WAITV: AtomicBool = AtomicBool::new(false);
 
-    assert!(!entries.is_empty() && entries.len() <= MAX_ENTRIES, "between 1 and 4 entries");
+    assert!(!entries.is_empty() && entries.len() <= MAX_ENTRIES, "between 1 and 128 entries");
     if let [entry] = entries {
         return wait(entry.word, entry.expected, until);
     }
     if NO_WAITV.load(Ordering::Relaxed) {
         return wait_first(entries, until);
     }
-    let mut waiters = [Wait::new(); MAX_ENTRIES];
+    let waited = if entries.len() <= FEW {
+        waitv::<FEW>(entries, until)
+    } else {
+        waitv::<MAX_ENTRIES>(entries, until)
+    };
+    match waited {
+        Err(Errno::NOSYS | Errno::PERM) => {
+            NO_WAITV.store(true, Ordering::Relaxed);
+            wait_first(entries, until)
+        }
+        // The kernel could not allocate its table for this call; the next one may succeed.
+        Err(Errno::NOMEM) => wait_first(entries, until),
+        result => outcome(result),
+    }
+}
+
+/// The system call, with a table of `N` entries on the stack.
+fn waitv<const N: usize>(entries: &[Entry<'_>], until: Option<Deadline>) -> Result<()> {
+    let mut waiters = [Wait::new(); N];
     for (waiter, entry) in waiters.iter_mut().zip(entries) {
         waiter.val = entry.expected.into();
         waiter.uaddr = WaitPtr::new(entry.address());
@@ -111,15 +129,7 @@ pub fn wait_any(entries: &[Entry<'_>], until: Option<Deadline>) -> Result<Wake> 
     }
     let timeout = until.map(Deadline::to_timespec);
     let waiters = &waiters[..entries.len()];
-    match sys::waitv(waiters, WaitvFlags::empty(), timeout.as_ref(), ClockId::Monotonic) {
-        Err(Errno::NOSYS | Errno::PERM) => {
-            NO_WAITV.store(true, Ordering::Relaxed);
-            wait_first(entries, until)
-        }
-        // The kernel could not allocate its table for this call; the next one may succeed.
-        Err(Errno::NOMEM) => wait_first(entries, until),
-        result => outcome(result.map(drop)),
-    }
+    sys::waitv(waiters, WaitvFlags::empty(), timeout.as_ref(), ClockId::Monotonic).map(drop)
 }
 
 /// As [`wait_any`], and each signal handler that runs on the thread while it sleeps ends the sleep with
@@ -148,7 +158,7 @@ pub fn wait_any(entries: &[Entry<'_>], until: Option<Deadline>) -> Result<Wake> 
 /// # Ok::<(), ipc_core::Errno>(())
 /// ```
 pub fn wait_any_interruptible(entries: &[Entry<'_>], until: Option<Deadline>) -> Result<Wake> {
-    assert!(!entries.is_empty() && entries.len() <= MAX_ENTRIES, "between 1 and 4 entries");
+    assert!(!entries.is_empty() && entries.len() <= MAX_ENTRIES, "between 1 and 128 entries");
     if entries.iter().any(Entry::has_changed) {
         return Ok(Wake::Changed);
     }
@@ -156,8 +166,11 @@ pub fn wait_any_interruptible(entries: &[Entry<'_>], until: Option<Deadline>) ->
     wait(entries[0].word, entries[0].expected, Some(until.unwrap_or(Deadline::FAR)))
 }
 
-/// The most entries that one [`wait_any`] takes.
-pub const MAX_ENTRIES: usize = 4;
+/// The most entries that one [`wait_any`] takes: the kernel's limit.
+pub const MAX_ENTRIES: usize = 128;
+
+/// As many as nearly everybody has: a table of them is small.
+const FEW: usize = 4;
 
 /// Wakes up to `count` threads that sleep on `word`; returns how many were woken.
 ///
@@ -196,11 +209,37 @@ pub fn wake<'a>(word: impl Into<Word<'a>>, count: u32) -> usize {
 /// # Ok::<(), ipc_core::Errno>(())
 /// ```
 pub fn set_top_bit_and_wake_all<'a>(word: impl Into<Word<'a>>) -> Result<usize> {
-    let word = word.into().for_kernel();
-    // The second half of the operation, which we do not want, would wake one more where the word was 1: there
-    // is nobody left by then.
+    set_bit_and_wake(word, 31, ALL)
+}
+
+/// Sets bit `bit` of `word` and wakes up to `count` threads that sleep on it, as one atomic step. Returns how many
+/// were woken.
+///
+/// # Errors
+///
+/// As [`set_top_bit_and_wake_all`].
+///
+/// # Panics
+///
+/// If there is no such bit, or `count` is 0: the kernel would wake one.
+///
+/// # Examples
+///
+/// ```
+/// use core::sync::atomic::{AtomicU32, Ordering};
+///
+/// let gate = AtomicU32::new(0);
+/// assert_eq!(ipc_core::futex::set_bit_and_wake(&gate, 30, 1)?, 0);
+/// assert_eq!(gate.load(Ordering::Relaxed), 0x4000_0000);
+/// # Ok::<(), ipc_core::Errno>(())
+/// ```
+pub fn set_bit_and_wake<'a>(word: impl Into<Word<'a>>, bit: u16, count: u32) -> Result<usize> {
+    assert!(bit < 32 && count > 0, "one of 32 bits, and somebody to wake");
+    let (word, count) = (word.into().for_kernel(), count.min(ALL));
+    // The second half of the operation, which we do not want, would wake one more where the word was 1, which no
+    // word with such a bit is.
     let seldom = (WakeOpCmp::Eq, 1);
-    sys::wake_op(word, Flags::empty(), ALL, 0, word, WakeOp::OrShift, seldom.0, 31, seldom.1)
+    sys::wake_op(word, Flags::empty(), count, 0, word, WakeOp::OrShift, seldom.0, bit, seldom.1)
 }
 
 /// Adds `term` to `counter` and wakes up to `count` threads that sleep on `gate`, as one atomic step:
@@ -300,6 +339,17 @@ mod tests {
     fn a_slice_of_the_fallback_is_not_the_deadline() {
         let a = AtomicU32::new(0);
         assert_eq!(wait_first(&[Entry::new(&a, 0)], None), Ok(Wake::Woken));
+    }
+
+    #[test]
+    fn as_many_entries_as_the_kernel_takes_are_compared() {
+        let words = [const { AtomicU32::new(0) }; MAX_ENTRIES];
+        for count in [FEW, FEW + 1, MAX_ENTRIES] {
+            let mut entries = words.each_ref().map(|word| Entry::new(word, 0));
+            assert_eq!(wait_any(&entries[..count], soon()), Ok(Wake::TimedOut));
+            entries[count - 1] = Entry::new(&words[count - 1], 1);
+            assert_eq!(wait_any(&entries[..count], soon()), Ok(Wake::Changed));
+        }
     }
 
     #[test]

@@ -103,7 +103,8 @@ impl<T: ?Sized> UnsafeCell<T> {
 /// Sleeping and waking.
 pub mod futex {
     pub use crate::futex::{
-        Entry, MAX_TERM, Wake, Word, add_and_wake, set_top_bit_and_wake_all, wake,
+        Entry, MAX_ENTRIES, MAX_TERM, Wake, Word, add_and_wake, set_bit_and_wake,
+        set_top_bit_and_wake_all, wake,
     };
 
     use crate::clock::Deadline;
@@ -112,16 +113,16 @@ pub mod futex {
     /// Sleeps as [`wait_any`](crate::futex::wait_any) does until `slice` ends, or as
     /// [`wait_any_interruptible`](crate::futex::wait_any_interruptible).
     ///
-    /// The caller looks at `watched` when it does: the model has no clock, and ends the sleep
-    /// when `watched` dies.
+    /// The caller looks at those who are `watched` when it does: the model has no clock, and ends the sleep
+    /// when one of them dies.
     #[inline]
     pub fn sleep(
         entries: &[Entry<'_>],
-        watched: Option<ProcessId>,
+        watched: impl IntoIterator<Item = ProcessId>,
         slice: Deadline,
         interruptible: bool,
     ) -> crate::Result<Wake> {
-        let _ = watched;
+        drop(watched);
         if interruptible {
             crate::futex::wait_any_interruptible(entries, Some(slice))
         } else {

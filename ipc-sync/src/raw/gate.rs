@@ -56,7 +56,6 @@ impl Gate {
     ///
     /// `state` must be the word whose change lets the caller proceed, and `watched` the process
     /// whose death does. The caller has armed the gate, and looks again whatever the answer.
-    #[cold]
     pub(crate) fn park(
         &self,
         state: Entry<'_>,
@@ -64,11 +63,34 @@ impl Gate {
         slice: Deadline,
         interruptible: bool,
     ) -> Result<Wake> {
+        self.announce();
+        self.sleep(&[self.entry(), state], watched, slice, interruptible)
+    }
+
+    /// Somebody is about to sleep. What he sleeps for he looks at afterwards.
+    pub(crate) fn announce(&self) {
         // SYNC: asleep or seen. Either the waker, who has changed the state before it looks at the
         // gate, sees this 0; or the kernel sees the changed state and does not let us sleep.
         self.0.swap(MAYBE, Ordering::SeqCst);
         fence_after_rmw();
-        futex::sleep(&[Entry::new(&self.0, MAYBE), state], watched, slice, interruptible)
+    }
+
+    /// Sleeps while each of `entries` has its value, of which the first is [`entry`](Self::entry). That was
+    /// [announced](Self::announce); otherwise as [`park`](Self::park).
+    #[cold]
+    pub(crate) fn sleep(
+        &self,
+        entries: &[Entry<'_>],
+        watched: impl IntoIterator<Item = ProcessId>,
+        slice: Deadline,
+        interruptible: bool,
+    ) -> Result<Wake> {
+        futex::sleep(entries, watched, slice, interruptible)
+    }
+
+    /// The gate, as one of the words to sleep on.
+    pub(crate) fn entry(&self) -> Entry<'_> {
+        Entry::new(&self.0, MAYBE)
     }
 
     /// Wakes one sleeper, if there may be one. The caller has just changed the state by a

@@ -1,10 +1,10 @@
 //! A number and the gate of those who wait for it to change, in one word.
 //!
 //! ```text
-//!  63 ....................................... 32    31    30 ........... 0
-//! +---------------------------------------------+----------+---------------+
-//! | number                                      | none     | always 0      |
-//! +---------------------------------------------+----------+---------------+
+//!  63 ....................................... 32    31     30     29 ...... 0
+//! +---------------------------------------------+------+--------+-------------+
+//! | number                                      | none | roused | always 0    |
+//! +---------------------------------------------+------+--------+-------------+
 //!  the high half                                 the low half: the gate
 //! ```
 //!
@@ -12,24 +12,55 @@
 //! nobody is. Here the two lie in one word, so that *a change of the number and the wake-up that it owes are one
 //! atomic step*, whoever is killed where:
 //!
-//! * Surely nobody sleeps: a compare-exchange of the whole word adds. It fails if somebody
+//! * Surely nobody sleeps: a compare-exchange of the whole word changes the number. It fails if somebody
 //!   has announced a sleep meanwhile.
-//! * Somebody may: the kernel adds and wakes ([`futex::add_and_wake`]), with both of its queues locked.
+//! * Somebody may, and the number has no bound to speak of ([`add`](Gated::add)): the kernel adds and wakes
+//!   ([`futex::add_and_wake`]), with both of its queues locked.
+//! * Somebody may, and the change depends on the number ([`change`](Gated::change)): the wake-up comes *first*.
 //!
-//! So whoever adds needs no baton, no identity and no thread-local memory, and may be a signal handler. Only a
+//! # Wake-up first
+//!
+//! The kernel adds whatever the number is by then: of two who both saw one less than the bound, both would add, and
+//! no margin would do, since others may fill it up between the look and the sum of one who is slow. Only a
+//! compare-exchange is exact, and only the kernel wakes in the same step. So these are two steps, in the order in
+//! which a death between them costs nothing:
+//!
+//! 1. The kernel sets "roused" in the gate and wakes one, in one step.
+//! 2. A compare-exchange changes the number and takes "roused" out. It fails if that is gone already; then all begins anew.
+//!
+//! *Roused* says: since it was set, nobody has gone to sleep and nobody has given up, and one who slept before has been
+//! woken, if there was one. For whoever goes to sleep, and whoever gives up, takes it out, and looks at the number
+//! in the same step. So the one who was woken still has his look before him when the number changes, or finds the
+//! change as he takes "roused" out: he answers for it. Each change takes a "roused" of its own, hence has a woken one
+//! of its own, or nobody sleeps. If he is killed, the kernel wakes another by the baton: who finds the change, or
+//! goes to sleep again, and so takes out what must not be relied upon.
+//!
+//! For a change that is worth several wake-ups "none" takes the place of "roused": everybody is woken.
+//!
+//! Whoever was woken this way, is faster than the change and finds the gate still roused, naps for a moment on the
+//! number, where nobody is woken, before he goes to sleep again and so makes the other begin anew. Without that one
+//! of high priority would for ever keep his waker, on the same processor, from the second step.
+//!
+//! # Who needs what
+//!
+//! Whoever changes the number needs no baton, no identity and no thread-local memory, and may be a signal handler. Only a
 //! sleeper arms the baton: it may be killed between its wake-up and what it does with that. It takes the baton back
 //! before it returns, and until then borrows the word; so, unlike that of a lock, this gate may be armed wherever
 //! it lies.
 //!
 //! | killed | leaves | seen by |
 //! |---|---|---|
-//! | adding, before the step | nothing | – |
-//! | adding, after the step | the number, and its sleepers awake | them |
+//! | changing the number, before the step | nothing | – |
+//! | after a wake-up that came first | the number as it was; one looked for nothing, and sleeps again | – |
+//! | after the step | the number, and its sleepers awake | them |
 //! | adding, after a wake that found too few asleep | a gate at 0 | the next who adds: one futile system call |
 //! | before or in the sleep | a gate at 0 | likewise |
 //! | woken, before it has taken what it was woken for | its wake is spent | the kernel wakes the next by the baton; without it the sleepers' slices end |
+//! | giving up, before "roused" is out | as woken | likewise |
 //!
 //! The kernel's futex operations see the halves, this program only ever the whole word.
+
+use core::time::Duration;
 
 use ipc_core::Errno;
 use ipc_core::clock::Deadline;
@@ -46,6 +77,12 @@ use super::until::Until;
 pub(super) const GATE: u64 = u32::MAX as u64;
 /// In it: nobody is asleep.
 pub(super) const NONE: u64 = 1 << 31;
+/// In it: one was woken for a change that is to come, and nobody has gone to sleep or given up since.
+const ROUSED: u64 = 1 << ROUSED_BIT;
+const ROUSED_BIT: u16 = 30;
+
+/// How long one who was woken for a change waits for it before it sleeps again: some hundred times what it takes.
+const NAP: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 #[repr(transparent)]
@@ -109,10 +146,11 @@ impl Gated {
                 return Err(was);
             };
             if word & NONE == 0 {
-                // Near the end, where a sum by the kernel might wrap, there must be nobody asleep.
-                if was > Self::MAX_FOR_KERNEL && self.wake_all() {
-                    word = self.0.load(Ordering::Relaxed);
-                    continue;
+                if was > Self::MAX_FOR_KERNEL {
+                    // A sum by the kernel might wrap.
+                    let sum =
+                        |was: u32| was.checked_add(term.into()).filter(|&sum| sum <= Self::MAX);
+                    return self.change(term.into(), sum);
                 }
                 self.add_by_kernel(term, term.into());
                 return Ok(());
@@ -167,6 +205,63 @@ impl Gated {
         }
     }
 
+    /// Changes the number as `f` says, which brings something to `count` of those who wait, more than 0.
+    ///
+    /// # Errors
+    ///
+    /// The number, if `f` said `None`; then nothing was done.
+    #[inline]
+    pub(crate) fn change(&self, count: u32, f: impl Fn(u32) -> Option<u32>) -> Result<(), u32> {
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            let was = number(word);
+            let Some(next) = f(was) else { return Err(was) };
+            let enough = if count == 1 { NONE | ROUSED } else { NONE };
+            let refused = word & enough == 0
+                && match self.rouse(count) {
+                    Ok(()) => {
+                        word = self.0.load(Ordering::Relaxed);
+                        continue;
+                    }
+                    // A sandbox without the operation: first the change, then everybody looks.
+                    Err(_) => true,
+                };
+            // SYNC: what was done before the number was changed (Acquire in `update`).
+            match self.exchange(word, with_number(word & !ROUSED, next), Ordering::Release) {
+                Ok(()) if refused => return Ok(_ = self.wake_all()),
+                Ok(()) => return Ok(()),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Wakes `count` for a change that is to come, and says so in the gate.
+    #[cold]
+    fn rouse(&self, count: u32) -> ipc_core::Result<()> {
+        let one_is_awake = count == 1 && futex::set_bit_and_wake(self.gate(), ROUSED_BIT, 1)? > 0;
+        if !one_is_awake {
+            futex::set_top_bit_and_wake_all(self.gate())?;
+        }
+        Ok(())
+    }
+
+    /// As [`update`](Self::update), asleep while `f` says `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError`].
+    #[inline]
+    pub(crate) fn wait_to_update(
+        &self,
+        until: Until,
+        f: impl Fn(u32) -> Option<u32>,
+    ) -> Result<(), WaitError> {
+        match self.update(&f) {
+            Ok(_) => Ok(()),
+            Err(seen) => self.wait_for(until, seen, || self.update(&f)).map(drop),
+        }
+    }
+
     /// Goes on where an attempt has failed because it saw the number `seen`: repeats it until it succeeds, asleep in
     /// between.
     ///
@@ -180,21 +275,42 @@ impl Gated {
     pub(crate) fn wait_for<R>(
         &self,
         until: Until,
+        seen: u32,
+        mut attempt: impl FnMut() -> Result<R, u32>,
+    ) -> Result<R, WaitError> {
+        // Armed until this thread answers for nothing any more.
+        let mut baton = Baton::of(self);
+        self.repeat(&mut baton, until, seen, &mut attempt).or_else(|error| {
+            self.answer_no_more();
+            // What came in time counts, however late this thread is.
+            attempt().map_err(|_| error)
+        })
+    }
+
+    fn repeat<R>(
+        &self,
+        baton: &mut Baton<'_>,
+        until: Until,
         mut seen: u32,
         mut attempt: impl FnMut() -> Result<R, u32>,
     ) -> Result<R, WaitError> {
-        let (mut looks, mut baton) = (Looks::new(), Baton::of(self));
-        let mut interrupted = false;
+        let mut looks = Looks::new();
+        let (mut interrupted, mut napped) = (false, false);
         loop {
             if until.has_passed() {
-                // What came in time counts, however late this thread is.
-                return attempt().map_err(|_| WaitError::TimedOut);
+                return Err(WaitError::TimedOut);
             }
             // The number is all there is to look at: the next slice is longer.
             looks.is_due();
             if !spin_until(|| self.number(Ordering::Relaxed) != seen) {
                 baton.arm();
-                let wake = self.park(seen, looks.sleep_until(until.deadline()), until)?;
+                let slice = looks.sleep_until(until.deadline());
+                napped = !napped && self.is_roused();
+                let wake = if napped {
+                    self.nap(seen, slice, until)?
+                } else {
+                    self.park(seen, slice, until)?
+                };
                 interrupted = wake == Wake::Interrupted && until.is_interruptible();
             }
             seen = match attempt() {
@@ -203,6 +319,26 @@ impl Gated {
                 Err(seen) => seen,
             };
         }
+    }
+
+    /// This thread gives up: whoever has woken it for a change must wake another one, or has made it already. Then
+    /// the next look sees it.
+    fn answer_no_more(&self) {
+        self.0.fetch_and(!ROUSED, Ordering::Relaxed);
+    }
+
+    /// Somebody was woken for a change that has not come yet. The model knows no time, and so no naps.
+    fn is_roused(&self) -> bool {
+        !cfg!(loom) && self.0.load(Ordering::Relaxed) & ROUSED != 0
+    }
+
+    /// Sleeps for a moment while the number is `seen`, and leaves the gate as it is. It sleeps on the number: nobody's
+    /// wake-up must go to one who has had one.
+    #[cold]
+    fn nap(&self, seen: u32, slice: Deadline, until: Until) -> Result<Wake, WaitError> {
+        let (entry, end) = (Entry::new(Word::High(&self.0), seen), Deadline::after(NAP));
+        let wake = futex::sleep(&[entry], None, slice.min(end), until.is_interruptible());
+        wake.map_err(WaitError::Os)
     }
 
     /// Sleeps while the number is `seen`, until woken or `slice` ends. Whatever else was in the gate, it is a gate
@@ -303,7 +439,7 @@ mod tests {
     fn whatever_is_in_the_gate_it_is_slept_upon() {
         for low in [1, 0x4000_0000, u32::MAX] {
             let word = Gated(AtomicU64::new(low.into()));
-            let soon = Until::Deadline(Deadline::after(core::time::Duration::from_millis(1)));
+            let soon = Until::Deadline(Deadline::after(Duration::from_millis(5)));
             let none = || Err::<(), _>(word.number(Ordering::Relaxed));
             assert_eq!(word.wait_for(soon, 0, none), Err(WaitError::TimedOut));
             assert_eq!(word.0.load(Ordering::Relaxed), 0, "{low:#x}");

@@ -8,6 +8,7 @@ pub(crate) mod gated;
 pub(crate) mod mutex;
 pub(crate) mod owner;
 pub(crate) mod patience;
+pub(crate) mod permits;
 pub(crate) mod reentrant;
 pub(crate) mod residence;
 pub(crate) mod rwlock;

@@ -9,4 +9,5 @@ pub mod once;
 pub mod rings;
 pub mod rwlocks;
 pub mod semaphores;
+pub mod slots;
 pub mod waits;

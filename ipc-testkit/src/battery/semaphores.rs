@@ -11,6 +11,9 @@ use crate::stepkill::{Actor, Scenario, Suite, Verdict};
 
 /// A semaphore that lives in shared memory.
 pub trait Permits: Sync {
+    /// How many permits there are where there are some; at most four.
+    const PLENTY: u32 = 4;
+
     /// A semaphore to be moved into shared memory before it is used.
     fn new(permits: u32) -> Self;
 
@@ -20,8 +23,8 @@ pub trait Permits: Sync {
     /// Takes a permit if there is one, without waiting.
     fn try_acquire(&self) -> bool;
 
-    /// Gives a permit.
-    fn release(&self);
+    /// Gives a permit; `false` if one that knows a bound refuses it.
+    fn release(&self) -> bool;
 
     /// How many permits there are. Must not wait.
     fn available(&self) -> u32;
@@ -73,7 +76,7 @@ pub fn run<P: Permits + 'static>(suite: &mut Suite, name: &str) {
 
 /// Killed in `acquire` while there are permits.
 pub fn acquire_free<P: Permits + 'static>(name: &str) -> Scenario<Lent<P>> {
-    base::<P>(format!("{name}: acquire"), 4, TAKES).victim(|world, me| {
+    base::<P>(format!("{name}: acquire"), P::PLENTY, TAKES).victim(|world, me| {
         me.operation(|| world.permits.acquire());
         world.permits.release();
         Ok(())
@@ -82,9 +85,9 @@ pub fn acquire_free<P: Permits + 'static>(name: &str) -> Scenario<Lent<P>> {
 
 /// Killed in `try_acquire` while there are permits.
 pub fn try_acquire<P: Permits + 'static>(name: &str) -> Scenario<Lent<P>> {
-    base::<P>(format!("{name}: try_acquire"), 4, TAKES).victim(|world, me| {
+    base::<P>(format!("{name}: try_acquire"), P::PLENTY, TAKES).victim(|world, me| {
         if me.operation(|| world.permits.try_acquire()) {
-            world.permits.release();
+            world.give_back_uncounted();
         }
         Ok(())
     })
@@ -95,7 +98,7 @@ pub fn acquire<P: Permits + 'static>(name: &str, waiters: usize) -> Scenario<Len
     base::<P>(format!("{name}: acquire, none there, {waiters} waiters"), 0, TAKES)
         .victim(|world, me| {
             me.operation(|| world.permits.acquire());
-            world.permits.release();
+            world.give_back_uncounted();
             Ok(())
         })
         .waiters(waiters, |world, me| world.visit(me))
@@ -107,8 +110,8 @@ pub fn acquire<P: Permits + 'static>(name: &str, waiters: usize) -> Scenario<Len
 pub fn release<P: Permits + 'static>(name: &str, waiters: usize) -> Scenario<Lent<P>> {
     base::<P>(format!("{name}: release, {waiters} waiters"), 0, GIVES)
         .victim(|world, me| {
-            me.operation(|| world.permits.release());
-            world.given.fetch_add(1, Ordering::Relaxed);
+            let given = me.operation(|| world.permits.release());
+            world.given.fetch_add(u32::from(given), Ordering::Relaxed);
             Ok(())
         })
         .waiters(waiters, |world, me| world.visit(me))
@@ -177,14 +180,21 @@ impl<P: Permits> Lent<P> {
     }
 
     fn give_back(&self) {
-        // First the count: see `held`.
+        // First the count: see `held`. So the harness may have given one too many, and this one is refused.
         self.held.fetch_sub(1, Ordering::Relaxed);
-        self.permits.release();
+        let refused = !self.permits.release();
+        self.given.fetch_sub(u32::from(refused), Ordering::Relaxed);
+    }
+
+    /// As [`give_back`](Self::give_back), by a victim, whose permits are not counted.
+    fn give_back_uncounted(&self) {
+        let refused = !self.permits.release();
+        self.given.fetch_sub(u32::from(refused), Ordering::Relaxed);
     }
 
     fn give(&self) {
-        self.given.fetch_add(1, Ordering::Relaxed);
-        self.permits.release();
+        let given = self.permits.release();
+        self.given.fetch_add(u32::from(given), Ordering::Relaxed);
     }
 
     /// Gives a permit if those who live have none and can get none.

@@ -47,9 +47,10 @@ impl Permits for PosixSemaphore {
         unsafe { libc::sem_trywait(self.0.get()) == 0 }
     }
 
-    fn release(&self) {
+    fn release(&self) -> bool {
         // SAFETY: the semaphore was initialised in `new`.
         expect_ok(unsafe { libc::sem_post(self.0.get()) });
+        true
     }
 
     fn available(&self) -> u32 {

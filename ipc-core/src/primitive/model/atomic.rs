@@ -44,7 +44,9 @@ macro_rules! atomic {
                 failure: Ordering,
             ) -> Result<$int, $int> {
                 step();
-                if has_fault(Fault::ReleaseBySwap) && new.trailing_zeros() >= <$int>::BITS - 1 {
+                // No more than the upper half is left of a word that is free.
+                let frees = new.trailing_zeros() >= <$int>::BITS - 1 || new as u32 == 0;
+                if has_fault(Fault::ReleaseBySwap) && frees {
                     return Ok(self.0.swap(new, success));
                 }
                 let no_order = has_fault(Fault::NoOrder);
@@ -82,7 +84,8 @@ macro_rules! atomic {
 
             pub fn fetch_and(&self, value: $int, order: Ordering) -> $int {
                 step();
-                self.0.fetch_and(value, order)
+                let keeps = has_fault(Fault::BitNotCleared) && value.count_zeros() == 1;
+                self.0.fetch_and(if keeps { <$int>::MAX } else { value }, order)
             }
 
             /// The kernel's own access: not a step of any process.

@@ -48,11 +48,13 @@ pub enum Fault {
     /// A sandbox refuses what changes a word and wakes in one step. An algorithm bears this, as long as nobody
     /// is killed.
     WakeOpRefused,
+    /// A read-modify-write operation that is to clear a single bit does nothing.
+    BitNotCleared,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NoBaton,
         Self::BatonDroppedAfterAcquire,
         Self::GateOnlySleep,
@@ -64,6 +66,7 @@ impl Fault {
         Self::WakeApartFromChange,
         Self::NoOrder,
         Self::WakeOpRefused,
+        Self::BitNotCleared,
     ];
 }
 
@@ -134,7 +137,7 @@ struct Queue {
 struct Sleeper {
     thread: usize,
     words: Vec<usize>,
-    watched: Option<ProcessId>,
+    watched: Vec<ProcessId>,
 }
 
 fn kernel() -> Rc<Kernel> {
@@ -265,7 +268,7 @@ pub(super) fn exit() {
     trace(|| format!("exit: {process} is dead"));
     let slices_end = kernel.slices_end_at_deaths.get();
     queue.wake(&kernel, usize::MAX, |sleeper| {
-        sleeper.watched.map_or(slices_end, |watched| watched == process)
+        sleeper.watched.contains(&process) || slices_end && sleeper.watched.is_empty()
     });
 }
 
@@ -306,23 +309,24 @@ pub fn liveness(process: ProcessId) -> Liveness {
 
 pub fn sleep(
     entries: &[Entry<'_>],
-    watched: Option<ProcessId>,
+    watched: impl IntoIterator<Item = ProcessId>,
     _slice: Deadline,
     _interruptible: bool,
 ) -> Result<Wake> {
     step();
     let gate_only = has_fault(Fault::GateOnlySleep);
     let (thread, kernel) = (this_thread(), kernel());
-    let slices_end = watched.is_none() && kernel.slices_end_at_deaths.get();
+    let watched: Vec<_> = watched.into_iter().collect();
+    let slices_end = watched.is_empty() && kernel.slices_end_at_deaths.get();
+    let watched = if gate_only { Vec::new() } else { watched };
     let entries = if gate_only { &entries[..1] } else { entries };
-    let watched = watched.filter(|_| !gate_only);
     let mut queue = kernel.queue.lock().unwrap();
     let deaths = queue.dead.len();
     if slices_end && thread.deaths_noticed.replace(deaths) < deaths {
         trace(|| "not asleep: a slice has ended".into());
         return Ok(Wake::TimedOut);
     }
-    if watched.is_some_and(|watched| queue.dead.contains(&watched)) {
+    if watched.iter().any(|watched| queue.dead.contains(watched)) {
         return Ok(Wake::TimedOut);
     }
     if !entries.iter().all(Entry::matches) {
@@ -391,21 +395,27 @@ pub fn wake<'a>(word: impl Into<Word<'a>>, count: u32) -> usize {
 }
 
 pub fn set_top_bit_and_wake_all<'a>(word: impl Into<Word<'a>>) -> Result<usize> {
+    let count = if has_fault(Fault::ClearWithoutWakeAll) { 0 } else { u32::MAX };
+    set_bit_and_wake(word, 31, count)
+}
+
+/// As [`crate::futex::set_bit_and_wake`].
+pub fn set_bit_and_wake<'a>(word: impl Into<Word<'a>>, bit: u16, count: u32) -> Result<usize> {
     step();
     if has_fault(Fault::WakeOpRefused) {
         return Err(Errno::PERM);
     }
     let (kernel, word) = (kernel(), word.into());
     if has_fault(Fault::WakeApartFromChange) {
-        word.fetch_or(1 << 31);
+        word.fetch_or(1 << bit);
         step();
-        return Ok(kernel.wake(word.address(), usize::MAX));
+        return Ok(kernel.wake(word.address(), count as usize));
     }
     let mut queue = kernel.queue.lock().unwrap();
-    word.fetch_or(1 << 31);
-    let count = if has_fault(Fault::ClearWithoutWakeAll) { 0 } else { usize::MAX };
-    let woken = queue.wake(&kernel, count, |sleeper| sleeper.words.contains(&word.address()));
-    trace(|| format!("clears the gate and wakes {woken} of {:#x}", word.address()));
+    word.fetch_or(1 << bit);
+    let woken =
+        queue.wake(&kernel, count as usize, |sleeper| sleeper.words.contains(&word.address()));
+    trace(|| format!("sets bit {bit} and wakes {woken} of {:#x}", word.address()));
     Ok(woken)
 }
 

@@ -46,9 +46,11 @@ pub fn panicking() -> bool {
 }
 
 pub mod futex {
-    pub use super::kernel::{add_and_wake, set_top_bit_and_wake_all, sleep, wake};
+    pub use super::kernel::{
+        add_and_wake, set_bit_and_wake, set_top_bit_and_wake_all, sleep, wake,
+    };
     pub use super::word::{Entry, Word};
-    pub use crate::futex::{MAX_TERM, Wake};
+    pub use crate::futex::{MAX_ENTRIES, MAX_TERM, Wake};
 }
 
 pub mod identity {

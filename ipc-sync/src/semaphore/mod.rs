@@ -17,6 +17,9 @@
 //! The one unsafe act is the promise that the word may be shared.
 #![expect(unsafe_code, reason = "an unsafe marker trait")]
 
+mod binary;
+mod counting;
+
 use core::fmt;
 use core::time::Duration;
 
@@ -27,6 +30,9 @@ use ipc_core::primitive::Ordering;
 use crate::WaitError;
 use crate::raw::gated::Gated;
 use crate::raw::until::Until;
+
+pub use binary::BinarySemaphore;
+pub use counting::CountingSemaphore;
 
 /// A number of permits that several processes share: [`acquire`](Self::acquire) takes one and waits while there is
 /// none, [`release`](Self::release) gives one, and need not be called by who took it.
@@ -146,7 +152,7 @@ impl Semaphore {
     #[inline]
     #[must_use = "whether there is a permit now"]
     pub fn try_acquire(&self) -> bool {
-        self.take().is_ok()
+        self.0.update(take_one).is_ok()
     }
 
     /// As [`acquire`](Self::acquire), for at most `timeout`.
@@ -283,17 +289,15 @@ impl Semaphore {
     }
 
     #[inline]
-    fn take(&self) -> Result<u32, u32> {
-        self.0.update(|permits| permits.checked_sub(1))
-    }
-
-    #[inline]
     fn acquire_until(&self, until: Until) -> Result<(), WaitError> {
-        match self.take() {
-            Ok(_) => Ok(()),
-            Err(seen) => self.0.wait_for(until, seen, || self.take()).map(drop),
-        }
+        self.0.wait_to_update(until, take_one)
     }
+}
+
+/// What is left when one permit is taken.
+#[inline]
+fn take_one(permits: u32) -> Option<u32> {
+    permits.checked_sub(1)
 }
 
 impl fmt::Debug for Semaphore {
@@ -302,7 +306,9 @@ impl fmt::Debug for Semaphore {
     }
 }
 
-/// A [`Semaphore`] would have had more than [`Semaphore::MAX`] permits.
+/// A semaphore would have had more permits than it may: more than [`Semaphore::MAX`], than
+/// [`CountingSemaphore::bound`](crate::CountingSemaphore::bound), or than the one of a
+/// [`BinarySemaphore`](crate::BinarySemaphore).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyPermits;
 
@@ -310,7 +316,7 @@ static_assertions::assert_impl_all!(TooManyPermits: Send, Sync);
 
 impl fmt::Display for TooManyPermits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "more than {} permits", Semaphore::MAX)
+        f.write_str("more permits than the semaphore may have")
     }
 }
 
