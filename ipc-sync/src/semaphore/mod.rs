@@ -307,8 +307,8 @@ impl fmt::Debug for Semaphore {
 }
 
 /// A semaphore would have had more permits than it may: more than [`Semaphore::MAX`], than
-/// [`CountingSemaphore::bound`](crate::CountingSemaphore::bound), or than the one of a
-/// [`BinarySemaphore`](crate::BinarySemaphore).
+/// [`CountingSemaphore::bound`], or than the one of a
+/// [`BinarySemaphore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyPermits;
 
