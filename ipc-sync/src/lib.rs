@@ -154,7 +154,6 @@ pub use reentrant::{
     Exclusive, ReentrantLockError, ReentrantMutex, ReentrantMutexGuard, ReentrantRecovered,
 };
 pub use rwlock::{RwLock, RwLockError, RwLockReadGuard, RwLockRecovered, RwLockWriteGuard};
-pub use semaphore::{Semaphore, TooManyPermits};
 pub use semaphore::{BinarySemaphore, CountingSemaphore, Semaphore, TooManyPermits};
 pub use wait_error::WaitError;
 
