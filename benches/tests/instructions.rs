@@ -4,6 +4,11 @@
 //! [`main`], so another compiler, or another way to use the result, may give one or two more: the
 //! limits leave a tenth. A path that outgrew its limit got slower for a reason that somebody should
 //! know before the limit is raised.
+//!
+//! # Safety
+//!
+//! Locks that the kernel is told of lie in memory that is never given back.
+#![expect(unsafe_code, reason = "locks that the kernel is told of")]
 
 use core::hint::black_box;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +19,10 @@ use ipc_benches::peers::locks::Lock;
 use ipc_benches::sys::place;
 use ipc_core::identity::ProcessId;
 use ipc_shm::ring::spsc::Ring;
-use ipc_sync::Mutex;
+use ipc_sync::{
+    BoundedSemaphore, Condvar, CountingSemaphore, Event, EventCount, Mutex, Once, ReentrantMutex,
+    RwLock, Semaphore,
+};
 use ipc_testkit::instructions::{self, Counter};
 
 fn main() -> ExitCode {
@@ -29,6 +37,7 @@ fn main() -> ExitCode {
         counter.at_most("Mutex pair in a region", 132, in_region, |lock| pair(lock));
         let anywhere = || ready(place(Mutex::new(0)));
         counter.at_most("Mutex pair anywhere", 95, anywhere, |lock| pair(lock));
+        locks(counter);
         ring::<1>(counter, [("spsc push 8 B", 18), ("spsc pop 8 B", 20)]);
         ring::<7>(counter, [("spsc push 56 B", 29), ("spsc pop 56 B", 35)]);
         ring::<8>(counter, [("spsc push 64 B", 29), ("spsc pop 64 B", 35)]);
@@ -50,6 +59,51 @@ fn identity(counter: &mut Counter) {
     counter.at_most("ProcessId::current", 2 * load.unwrap_or(0), known, |_| {
         black_box(ProcessId::current().map_or(0, ProcessId::to_bits));
     });
+}
+
+/// What the other primitives cost when nobody waits.
+fn locks(counter: &mut Counter) {
+    let after = |first: &dyn Fn()| first();
+    let semaphore: &Semaphore = place(Semaphore::new(1));
+    let lend = || {
+        semaphore.acquire().expect("a permit");
+        semaphore.release().expect("one permit");
+    };
+    counter.at_most("Semaphore pair", 55, || after(&lend), |()| lend());
+    let counting = place(CountingSemaphore::new(1, 1));
+    let lend = || {
+        counting.acquire().expect("a permit");
+        counting.release().expect("it was taken");
+    };
+    counter.at_most("CountingSemaphore pair", 67, || after(&lend), |()| lend());
+    // SAFETY: what was placed is never given back.
+    let bounded = place(unsafe { BoundedSemaphore::<4>::in_region() });
+    let lend = || drop(bounded.acquire().expect("a permit"));
+    counter.at_most("BoundedSemaphore pair in a region", 164, || after(&lend), |()| lend());
+    // SAFETY: likewise.
+    let table = place(unsafe { RwLock::<u64, 16>::in_region(0) });
+    let read = || {
+        black_box(*table.read().expect("nobody died with it"));
+    };
+    counter.at_most("RwLock read pair in a region", 107, || after(&read), |()| read());
+    let write = || *table.write().expect("nobody died with it") += 1;
+    counter.at_most("RwLock write pair in a region", 214, || after(&write), |()| write());
+    // SAFETY: likewise.
+    let reentrant = place(unsafe { ReentrantMutex::in_region(0_u64) });
+    let lock = || {
+        black_box(*reentrant.lock().expect("nobody died with it"));
+    };
+    counter.at_most("ReentrantMutex pair in a region", 283, || after(&lock), |()| lock());
+    let event = place(Event::new());
+    counter.at_most("Event::set, set already", 13, || event.set(), |()| event.set());
+    counter.at_most("Event::wait, set", 5, || event.set(), |()| event.wait().expect("set"));
+    let condvar = place(Condvar::new());
+    counter.at_most("Condvar::notify_one", 4, || (), |()| condvar.notify_one());
+    let count = place(EventCount::new());
+    counter.at_most("EventCount::notify_one", 5, || (), |()| count.notify_one());
+    let once = place(Once::new());
+    let call = || once.call_once(|_| {}).expect("nobody died in it");
+    counter.at_most("Once::call_once, completed", 6, || after(&call), |()| call());
 }
 
 /// Lock, count, unlock.

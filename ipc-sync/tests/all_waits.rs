@@ -18,7 +18,8 @@ use std::time::Instant;
 use ipc_core::futex;
 use ipc_core::process::fork_fn;
 use ipc_sync::{
-    Barrier, BarrierError, Condvar, Event, EventCount, Latch, LockError, Mutex, Once, OnceError,
+    AcquireError, Barrier, BarrierError, BinarySemaphore, BoundedSemaphore, Condvar,
+    CountingSemaphore, Event, EventCount, Latch, LockError, Mutex, Once, OnceError,
     ReentrantLockError, ReentrantMutex, RwLock, RwLockError, Semaphore, WaitError,
 };
 use ipc_testkit::cases::events::await_sleep;
@@ -47,6 +48,9 @@ struct World {
     once: Once,
     event: Event,
     semaphore: Semaphore,
+    binary: BinarySemaphore,
+    counting: CountingSemaphore,
+    bounded: BoundedSemaphore<2>,
     latch: Latch,
     barrier: Barrier<2>,
     /// Changed to something else than 0, each by its own means.
@@ -113,6 +117,13 @@ const KINDS: &[Kind] = &[
     ("Once::wait", |world, timeout| world.once.wait_timeout(timeout).into()),
     ("Event", |world, timeout| world.event.wait_timeout(timeout).into()),
     ("Semaphore", |world, timeout| world.semaphore.acquire_timeout(timeout).into()),
+    ("BinarySemaphore", |world, timeout| world.binary.acquire_timeout(timeout).into()),
+    ("CountingSemaphore", |world, timeout| world.counting.acquire_timeout(timeout).into()),
+    ("BoundedSemaphore", |world, timeout| match world.bounded.acquire_timeout(timeout) {
+        Ok(_) => Ended::Had,
+        Err(AcquireError::TimedOut) => Ended::TimedOut,
+        Err(_) => Ended::Otherwise,
+    }),
     ("Latch", |world, timeout| world.latch.wait_timeout(timeout).into()),
     ("Barrier", |world, timeout| {
         let mut member = world.barrier.join().expect("the keeper is the other one");
@@ -151,6 +162,8 @@ fn each(f: impl Fn(&'static World, Kind)) {
         let reentrant = unsafe { ReentrantMutex::in_region(0) };
         // SAFETY: as above.
         let once = unsafe { Once::in_region() };
+        // SAFETY: as above.
+        let bounded = unsafe { BoundedSemaphore::in_region() };
         let (event, semaphore) = (Event::new(), Semaphore::new(0));
         let (kept, give) = (Event::new(), Event::new());
         let world = World {
@@ -161,6 +174,9 @@ fn each(f: impl Fn(&'static World, Kind)) {
             once,
             event,
             semaphore,
+            binary: BinarySemaphore::new(),
+            counting: CountingSemaphore::new(0, 1),
+            bounded,
             latch: Latch::new(1),
             barrier: Barrier::new(2),
             under_a_lock: Mutex::new(0),
@@ -178,11 +194,15 @@ fn each(f: impl Fn(&'static World, Kind)) {
             let written = world.written.write().expect("it is free");
             let read = world.read.read().expect("it is free");
             let reentrant = world.reentrant.lock().expect("it is free");
+            let permits = [(); 2].map(|()| world.bounded.acquire().expect("it is free"));
+            world.binary.acquire().expect("it is free");
             let done = world.once.call_once(|_| {
                 world.kept.set();
                 world.give.wait().expect("told");
             });
-            drop((mutex, written, read, reentrant));
+            drop((mutex, written, read, reentrant, permits));
+            world.binary.release().expect("it was taken");
+            world.counting.release().expect("one is missing");
             done.expect("nobody else does it");
             world.event.set();
             world.semaphore.release().expect("few permits");
