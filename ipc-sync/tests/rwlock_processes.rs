@@ -11,19 +11,19 @@
 mod waits;
 
 use core::mem::{ManuallyDrop, forget};
-use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::SeqCst};
 use core::time::Duration;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use ipc_core::process::{Child, fork_fn};
 use ipc_core::{Errno, futex};
-use ipc_sync::{RwLock, RwLockError, WaitError};
+use ipc_sync::{Deadline, RwLock, RwLockError, WaitError};
 use ipc_testkit::cases::events::{await_exit, await_sleep};
 use ipc_testkit::cases::seccomp::{refuse_waitv, refuse_wake_op};
 use ipc_testkit::cases::{self, doing, signals};
 use ipc_testkit::shared::Shared;
-use rustix::process::Signal;
+use rustix::process::{Signal, getpid, kill_process};
 use waits::{ends_by_a_signal, interrupt_every, join, keeps_time_outs, sleepers};
 
 fn main() -> ExitCode {
@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         ("time_outs_are_kept_under_signals", time_outs_are_kept_under_signals),
         ("signals_do_not_hide_a_death", signals_do_not_hide_a_death),
         ("a_signal_ends_what_is_interruptible", signal_ends_what_is_interruptible),
+        ("a_signal_that_comes_before_the_word_ends_the_wait_for_readers", signal_between_two_waits),
         ("waiting_costs_no_processor_time", waiting_costs_no_processor_time),
         ("a_sandbox_may_refuse_to_wait_for_two_words", sandbox_without_waitv),
         ("a_sandbox_may_refuse_to_clear_and_wake", sandbox_without_wake_op),
@@ -456,6 +457,53 @@ fn signal_ends_what_is_interruptible() {
     ends_by_a_signal(|deadline| in_vain(world.lock.write_interruptible(deadline)));
     ends_by_a_signal(|deadline| in_vain(world.lock.read_interruptible(deadline)));
     kill(writer);
+}
+
+/// A writer whose sleep was ended by a signal, and who then finds the word free, and readers.
+fn signal_between_two_waits() {
+    /// The address of the stage, for the handler.
+    static STAGE: AtomicPtr<AtomicU32> = AtomicPtr::new(core::ptr::null_mut());
+    extern "C" fn make_the_writer_a_reader(_: i32) {
+        // SAFETY: the stage outlives the last signal.
+        let stage = unsafe { &*STAGE.load(SeqCst) };
+        stage.store(3, SeqCst);
+        while stage.load(SeqCst) < 4 {
+            core::hint::spin_loop();
+        }
+    }
+    let handler = make_the_writer_a_reader as *const () as usize;
+    signals::on_signal(Signal::USR1.as_raw(), handler, 0);
+    let (world, waiter) = (world(), getpid());
+    STAGE.store((&raw const world.stage).cast_mut(), SeqCst);
+    let is_interrupted = || {
+        world.stage.store(0, SeqCst);
+        let hold = || {
+            let held = world.lock.write().expect("free");
+            world.reach(1);
+            world.await_stage(2);
+            await_sleep(waiter);
+            kill_process(waiter, Signal::USR1).expect("the parent of this");
+            while world.stage.load(SeqCst) < 3 {
+                std::thread::yield_now();
+            }
+            drop(held);
+            let _held = world.lock.read().expect("its one claim is yet to come");
+            world.reach(4);
+            world.await_stage(9);
+            0
+        };
+        let holder = fork_fn(hold).expect("fork");
+        world.await_stage(1);
+        world.reach(2);
+        let result = world.lock.write_interruptible(Deadline::after(Duration::from_secs(2)));
+        let ended = in_vain(result);
+        world.reach(9);
+        join([holder]);
+        world.assert_free();
+        ended == Err(WaitError::Os(Errno::INTR))
+    };
+    // Now and then one comes between two sleeps, and does not count.
+    assert!((0..3).any(|_| is_interrupted()), "three signals were lost");
 }
 
 /// A waiter that outlasts its first looks must sleep in between, not run.

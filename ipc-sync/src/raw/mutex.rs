@@ -122,7 +122,7 @@ impl RawMutex {
     /// Goes on where [`lock_uncontended`](Self::lock_uncontended) `missed` the lock.
     #[cold]
     pub(crate) fn lock_contended(&self, missed: Missed, until: Until) -> Result<Found, Refused> {
-        self.lock_or_inherit(missed, until, Found::Inconsistent)
+        self.lock_or_inherit(missed, &mut Wait::new(until), Found::Inconsistent)
     }
 
     /// As [`lock_contended`](Self::lock_contended). `dead`: how an owner that died has left what the lock guards, if
@@ -131,7 +131,7 @@ impl RawMutex {
     pub(super) fn lock_or_inherit(
         &self,
         missed: Missed,
-        until: Until,
+        wait: &mut Wait,
         dead: Found,
     ) -> Result<Found, Refused> {
         let me = identity::current()?;
@@ -142,7 +142,7 @@ impl RawMutex {
                 (self.word(), armed)
             }
         };
-        let result = self.claim_or_wait(me, word, armed, until, dead);
+        let result = self.claim_or_wait(me, word, armed, wait, dead);
         if result.is_err() && armed {
             self.residence.leave(&self.gate, me);
         }
@@ -154,10 +154,9 @@ impl RawMutex {
         me: Identity,
         mut seen: u64,
         armed: bool,
-        until: Until,
+        wait: &mut Wait,
         dead: Found,
     ) -> Result<Found, Refused> {
-        let mut wait = Wait::new(until);
         loop {
             let owner = match state(seen) {
                 State::Free => match self.claim(seen, me.id.to_bits() | (seen & INCONSISTENT)) {
@@ -192,7 +191,7 @@ impl RawMutex {
             if turn.ends {
                 // A wake-up that was meant for whoever sleeps longest may have come to this thread in the last
                 // moment: it goes on to the next.
-                if until.deadline().is_some() {
+                if wait.may_sleep() {
                     self.gate.wake_one();
                 }
                 return Err(wait.refused());

@@ -197,12 +197,14 @@ impl<const READERS: usize> RawRwLock<READERS> {
     #[inline]
     pub(crate) fn write(&self, until: Until) -> Result<Found, Refused> {
         let () = Self::HAS_SLOTS;
+        // One for both waits: a signal that came in the first ends the second.
+        let mut wait = Wait::new(until);
         let found = match self.writer.lock_uncontended() {
             Ok(()) => Found::Consistent,
-            Err(missed) => self.lock_contended(missed, until)?,
+            Err(missed) => self.lock_contended(missed, &mut wait)?,
         };
         let me = identity::current()?;
-        self.await_readers(me, found, &mut Wait::new(until))?;
+        self.await_readers(me, found, &mut wait)?;
         Ok(found)
     }
 
@@ -379,7 +381,7 @@ impl<const READERS: usize> RawRwLock<READERS> {
     }
 
     #[cold]
-    fn lock_contended(&self, missed: Missed, until: Until) -> Result<Found, Refused> {
+    fn lock_contended(&self, missed: Missed, wait: &mut Wait) -> Result<Found, Refused> {
         let me = identity::current()?;
         if self.reads(me) {
             if matches!(missed, Missed::Saw { armed: true, .. }) {
@@ -387,7 +389,7 @@ impl<const READERS: usize> RawRwLock<READERS> {
             }
             return Err(Refused::Deadlock);
         }
-        self.writer.lock_or_inherit(missed, until, Found::Consistent)
+        self.writer.lock_or_inherit(missed, wait, Found::Consistent)
     }
 
     /// Waits until nobody reads, with the writer's word, which it releases if that fails. On return the value may be

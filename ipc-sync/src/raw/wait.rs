@@ -47,6 +47,11 @@ impl Wait {
         Some(Turn { asks, ends })
     }
 
+    /// Whether a wait that has ended may have slept before, and so may have been woken in the last moment.
+    pub(crate) fn may_sleep(&self) -> bool {
+        self.until.deadline().is_some()
+    }
+
     pub(crate) fn refused(&self) -> Refused {
         match self.until {
             Until::Now => Refused::WouldBlock,
