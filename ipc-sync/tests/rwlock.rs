@@ -337,6 +337,31 @@ fn an_operator_can_break_it() {
     assert!(lock.write().is_ok());
 }
 
+/// Whose forgotten guard was broken reads no more, although the kernel still knows of it.
+#[test]
+#[expect(unsafe_code, reason = "the operator's promise")]
+fn whose_guard_was_broken_does_not_wait_for_itself() {
+    let lock = resident_lock!();
+    core::mem::forget(lock.read().unwrap());
+    let reader = lock.readers().next().unwrap();
+    // SAFETY: the forgotten guard will never be used again.
+    unsafe { lock.break_reads(reader) };
+    let (held, give) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let writing = lock.write().unwrap();
+            held.wait();
+            give.wait();
+            drop(writing);
+        });
+        held.wait();
+        let tries = [lock.try_read().err(), lock.try_write().err()];
+        give.wait();
+        assert!(tries.iter().all(|error| matches!(error, Some(RwLockError::WouldBlock))));
+    });
+    assert!(lock.write().is_ok() && lock.read().is_ok());
+}
+
 #[test]
 fn waiting_for_oneself_is_an_error_where_it_can_be_known() {
     let lock = resident_lock!();

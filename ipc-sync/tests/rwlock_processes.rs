@@ -258,6 +258,9 @@ fn writer_killed_among_readers() {
         kill(writer);
         // They need not wait for the reader that is there.
         join(newcomers);
+        // Nor is a second time waiting for itself, when nobody else has looked since.
+        kill(sleepers(1, || world.write()).remove(0));
+        drop(world.lock.try_read().expect("the writer is dead"));
         assert_eq!(world.lock.readers().count(), 1);
         // Nor is a later writer told, which finds the word of the dead.
         let writer = sleepers(1, || world.write()).remove(0);

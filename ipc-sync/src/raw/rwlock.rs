@@ -350,7 +350,9 @@ impl<const READERS: usize> RawRwLock<READERS> {
                 State::Corrupt => return Err(Refused::Corrupt),
             };
             let writes = || owner == me.id && writer.gate.armed_times(me.id) > usize::from(armed);
-            if self.reads(me) || writes() {
+            // A dead writer waits for nobody.
+            let waits_for_us = || self.reads(me) && !writer.residence.is_dead(owner, me);
+            if writes() || waits_for_us() {
                 return Err(Refused::Deadlock);
             }
             let Some(turn) = wait.turn() else {
@@ -450,6 +452,7 @@ impl<const READERS: usize> RawRwLock<READERS> {
     /// Whether this thread is known to read, and not to be about to: to wait for a writer, or for all readers, is then
     /// to wait for itself.
     fn reads(&self, me: Identity) -> bool {
-        self.drain.armed_times(me.id) > 0
+        // The kernel may still know of a guard that was forgotten, and then broken.
+        self.drain.armed_times(me.id) > 0 && self.readers().any(|reader| reader == me.id)
     }
 }
