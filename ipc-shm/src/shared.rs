@@ -24,6 +24,16 @@ use crate::{AttachError, CreateError, Fill, Place, PlaceError, Plan, Region};
 /// [`Plan`]. A forked child has it already; other processes get it inside an argument or a message (feature
 /// `serde`), or by its [descriptor](Self::as_fd). What is said of trust there holds here.
 ///
+/// What is nothing, or has 4 GiB or more, is no such value:
+///
+/// ```compile_fail,E0080
+/// type FourGiB = [[[u8; 4096]; 4096]; 256];
+/// # fn from(fd: std::os::fd::OwnedFd) {
+/// let _ = ipc_shm::Shared::<FourGiB>::from_fd(fd);
+/// # }
+/// # let _: fn(_) = from;
+/// ```
+///
 /// # Examples
 ///
 /// ```
@@ -152,7 +162,11 @@ impl<T: Shareable> Shared<T> {
     }
 
     fn plan() -> (Plan, Place<T>) {
-        const { assert!(size_of::<T>() > 0 && align_of::<T>() <= MAX_ALIGN, "a value has room") };
+        // A directory entry has 32 bits for a size.
+        const {
+            let has_room = size_of::<T>() > 0 && size_of::<T>() as u64 <= u32::MAX as u64;
+            assert!(has_room && align_of::<T>() <= MAX_ALIGN, "a value has room");
+        }
         let mut plan = Plan::new();
         let place = plan.one().expect("it was checked that one fits");
         (plan, place)
