@@ -19,7 +19,10 @@ use crate::raw::tagged::Tagged;
 /// The lock, held. Dropping it releases the lock.
 ///
 /// Dropped by a panic, it leaves the value inconsistent: the next owner gets
-/// [`LockError::Recovered`](super::LockError::Recovered). In a forked child, a copy of a guard releases nothing.
+/// [`LockError::Recovered`](super::LockError::Recovered).
+///
+/// In a forked child, a copy of a guard releases nothing of its parent's. It must not be used there, nor dropped while
+/// the child itself has the lock: that would release it.
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct MutexGuard<'a, T: Shareable> {
     /// With [`INCONSISTENT`] and [`PANICKING`].

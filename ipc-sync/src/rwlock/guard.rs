@@ -19,7 +19,8 @@ use crate::raw::tagged::Tagged;
 
 /// The lock, held for reading. Dropping it releases it.
 ///
-/// In a forked child, a copy of a guard releases nothing.
+/// In a forked child, a copy of a guard releases nothing of its parent's. It must not be used there, nor dropped while
+/// the child itself has the lock: that would release it.
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct RwLockReadGuard<'a, T: Shareable, const READERS: usize> {
     lock: &'a RwLock<T, READERS>,
@@ -72,7 +73,8 @@ impl<T: Shareable + fmt::Debug, const READERS: usize> fmt::Debug
 /// The lock, held for writing. Dropping it releases the lock.
 ///
 /// Dropped by a panic, it leaves the value inconsistent: whoever comes next, to read or to write, gets
-/// [`RwLockError::Recovered`](crate::RwLockError::Recovered). In a forked child, a copy of a guard releases nothing.
+/// [`RwLockError::Recovered`](crate::RwLockError::Recovered). Of a copy in a forked child the same is true as of
+/// that of a [`RwLockReadGuard`].
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct RwLockWriteGuard<'a, T: Shareable, const READERS: usize> {
     /// With [`INCONSISTENT`] and [`PANICKING`], in one word as that of a [`MutexGuard`](crate::MutexGuard).
