@@ -124,6 +124,9 @@ impl<T: Shareable> Shared<T> {
 
     /// Another handle of the same value, to be given away: a descriptor and a mapping more.
     ///
+    /// To be given away, because in one process it is the same lock at another address: a thread that has it by one
+    /// handle and wants it by the other waits for itself, and is not told (a `ReentrantMutex` it has once more).
+    ///
     /// # Errors
     ///
     /// [`AttachError::Os`].
