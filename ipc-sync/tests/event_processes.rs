@@ -7,6 +7,7 @@ mod waits;
 
 use core::time::Duration;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use ipc_core::process::fork_fn;
@@ -14,7 +15,7 @@ use ipc_sync::{Deadline, Event, WaitError};
 use ipc_testkit::cases::seccomp::{die_of_wake, refuse_wake_op};
 use ipc_testkit::cases::{self, events::await_sleep, signals};
 use ipc_testkit::shared::Shared;
-use rustix::process::Signal;
+use rustix::process::{Signal, getpid, kill_process};
 use waits::{ends_by_a_signal, join, keeps_time_outs, sleepers};
 
 fn main() -> ExitCode {
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         ("time_outs_are_kept_under_signals", time_outs_are_kept_under_signals),
         ("a_signal_ends_an_interruptible_wait", signal_ends_an_interruptible_wait),
         ("a_signal_handler_may_set", a_signal_handler_may_set),
+        ("a_signal_handler_wakes_others", a_signal_handler_wakes_others),
         ("who_waits_sleeps_on", sleeps_on),
         ("set_and_cleared_by_many", set_and_cleared_by_many),
     ])
@@ -144,6 +146,23 @@ fn a_signal_handler_may_set() {
         EVENT.clear();
     }
     signals::interrupt_every(0);
+}
+
+/// The handler interrupts a process that does something else, while three others sleep.
+fn a_signal_handler_wakes_others() {
+    static EVENT: OnceLock<&Event> = OnceLock::new();
+    extern "C" fn set(_: i32) {
+        EVENT.get().expect("it is there before the handler").set();
+    }
+    let event = EVENT.get_or_init(|| Box::leak(Box::new(event())));
+    signals::on_signal(Signal::ALARM.as_raw(), set as *const () as usize, 0);
+    for _ in 0..50 {
+        event.clear();
+        let children = sleepers(3, || event.wait());
+        kill_process(getpid(), Signal::ALARM).expect("ourselves");
+        join(children);
+        assert!(event.is_set());
+    }
 }
 
 /// Between going to sleep and the time-out, 500 ms, nobody looks up.
