@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use ipc_core::process::fork_fn;
 use ipc_sync::{
-    Condvar, Event, EventCount, Latch, Mutex, Once, OnceLock, ReentrantMutex, RwLock, Semaphore,
+    Barrier, BinarySemaphore, BoundedSemaphore, Condvar, CountingSemaphore, Event, EventCount,
+    Latch, Mutex, Once, OnceLock, ReentrantMutex, RwLock, Semaphore,
 };
 use ipc_testkit::cases::{self, doing};
 use ipc_testkit::shared::Shared;
@@ -34,7 +35,14 @@ struct World {
     reentrant: ReentrantMutex<[u32; 1]>,
     rwlock: RwLock<[u32; 2], { PARTIES as usize }>,
     semaphore: Semaphore,
-    inside: AtomicU32,
+    binary: BinarySemaphore,
+    counting: CountingSemaphore,
+    bounded: BoundedSemaphore<1>,
+    /// How many are inside of each of these four.
+    inside: [AtomicU32; 4],
+    step: Barrier<{ PARTIES as usize }>,
+    /// The sum of the indices that the barrier gave.
+    indices: AtomicU32,
     begin: Event,
     finished: Latch,
     once: Once,
@@ -52,7 +60,12 @@ impl World {
             reentrant: ReentrantMutex::new([0]),
             rwlock: RwLock::new([0; 2]),
             semaphore: Semaphore::new(1),
-            inside: AtomicU32::new(0),
+            binary: BinarySemaphore::new(),
+            counting: CountingSemaphore::new(1, 1),
+            bounded: BoundedSemaphore::new(),
+            inside: [const { AtomicU32::new(0) }; 4],
+            step: Barrier::new(PARTIES),
+            indices: AtomicU32::new(0),
             begin: Event::new(),
             finished: Latch::new(PARTIES),
             once: Once::new(),
@@ -72,6 +85,7 @@ impl World {
         self.once.call_once(|_| make()).expect("done");
         assert_eq!(self.made.load(SeqCst), 1);
         self.once_lock.get_or_init(|| me).expect("made");
+        let mut member = self.step.join().expect("a place for each");
         for turn in 0..TURNS {
             // In step: each waits until it is its turn.
             let mine = |number: &mut u32| *number != turn * PARTIES + me;
@@ -96,14 +110,30 @@ impl World {
             }
 
             self.semaphore.acquire().expect("a permit");
-            assert_eq!(self.inside.fetch_add(1, SeqCst), 0);
-            self.inside.fetch_sub(1, SeqCst);
+            self.go_inside(0);
             self.semaphore.release().expect("one permit");
+            self.binary.acquire().expect("a permit");
+            self.go_inside(1);
+            self.binary.release().expect("one permit");
+            self.counting.acquire().expect("a permit");
+            self.go_inside(2);
+            self.counting.release().expect("one permit");
+            let permit = self.bounded.acquire().expect("nobody dies");
+            self.go_inside(3);
+            drop(permit);
+
+            self.indices.fetch_add(member.wait().expect("all come").index(), SeqCst);
 
             self.items.fetch_add(1, SeqCst);
             self.more.notify_all();
         }
+        member.leave();
         self.finished.count_down().expect("one of the parties");
+    }
+
+    fn go_inside(&self, which: usize) {
+        assert_eq!(self.inside[which].fetch_add(1, SeqCst), 0);
+        self.inside[which].fetch_sub(1, SeqCst);
     }
 
     /// What the others have done, when all of them are through.
@@ -117,7 +147,9 @@ impl World {
         assert_eq!(*self.mutex.lock().expect("nobody dies"), ALL);
         assert_eq!(self.reentrant.lock().expect("nobody dies")[0], ALL);
         assert_eq!(*self.rwlock.read().expect("nobody dies"), [ALL; 2]);
-        assert_eq!(self.semaphore.available(), 1);
+        assert_eq!((self.semaphore.available(), self.counting.available()), (1, 1));
+        assert_eq!((self.bounded.available(), self.binary.is_taken()), (1, false));
+        assert_eq!(self.indices.load(SeqCst), TURNS * (0..PARTIES).sum::<u32>());
         assert!(self.once.is_completed() && self.once_lock.get().is_some_and(|who| *who < PARTIES));
     }
 }
