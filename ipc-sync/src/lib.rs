@@ -8,7 +8,6 @@
 //! |---|---|---|
 //! | [`Mutex`] | 16 bytes and the value | the next owner is told, once; waiters go on |
 //! | [`RwLock`] | 24 bytes, 8 for each reader, and the value | a reader is forgotten; after a writer the next is told, once |
-//! | [`Barrier<N>`](Barrier) | 24 bytes, and 8 for each party | everybody is told who it was; nobody waits for the dead |
 //! | [`Event`] | 4 bytes | it is set for everybody, or for nobody; waiters go on |
 //! | [`Once`] | 24 bytes | the next caller does it, and is told; waiters go on |
 //! | [`OnceLock`] | 24 bytes and the value | the next caller makes the value; waiters go on |
@@ -20,6 +19,9 @@
 //! | [`Condvar`] | 8 bytes | a notification was made or not; waiters go on, and are told of a dead holder of the mutex |
 //! | [`EventCount`] | 8 bytes | likewise; what makes a structure without locks one that can be waited for |
 //! | [`Latch`] | 8 bytes | it has counted or not; what was not counted never is |
+//! | [`Barrier`] | 24 bytes, and 8 for each place | if it was missing it breaks: everybody is told who it was |
+//!
+//! [`which`] says which of them to take when, and what is an error.
 //!
 //! # A lock between processes
 //!
@@ -156,6 +158,10 @@ pub use reentrant::{
 pub use rwlock::{RwLock, RwLockError, RwLockReadGuard, RwLockRecovered, RwLockWriteGuard};
 pub use semaphore::{BinarySemaphore, CountingSemaphore, Semaphore, TooManyPermits};
 pub use wait_error::WaitError;
+
+#[cfg(doc)]
+#[doc = include_str!("../WHICH.md")]
+pub mod which {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
