@@ -16,13 +16,14 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use ipc_core::futex;
-use ipc_core::process::fork_fn;
+use ipc_core::process::{ExitStatus, fork_fn};
 use ipc_sync::{
     AcquireError, Barrier, BarrierError, BinarySemaphore, BoundedSemaphore, Condvar,
     CountingSemaphore, Event, EventCount, Latch, LockError, Mutex, Once, OnceError,
     ReentrantLockError, ReentrantMutex, RwLock, RwLockError, Semaphore, WaitError,
 };
 use ipc_testkit::cases::events::await_sleep;
+use ipc_testkit::cases::seccomp::{die_of_real_time, without_waitv};
 use ipc_testkit::cases::{self, doing, signals};
 use ipc_testkit::shared::Shared;
 use rustix::process::Signal;
@@ -32,6 +33,7 @@ use waits::{interrupt_every, join};
 fn main() -> ExitCode {
     cases::run(&[
         ("s03_time_outs_of_any_length", any_length),
+        ("s03_no_wait_asks_for_the_time_of_day", no_wait_asks_for_the_time_of_day),
         ("s01_time_outs_are_right_within_5_percent", right_within_5_percent),
         ("s04_stopped_and_continued_waiters_keep_time", stopped_and_continued),
         ("s05_wake_ups_that_nobody_meant", wake_ups_that_nobody_meant),
@@ -235,6 +237,35 @@ fn any_length() {
             assert!(took < timeout + Duration::from_millis(200), "{name}: {took:?}, {timeout:?}");
         }
     });
+}
+
+/// So whoever sets the clock, by an hour or by leap seconds, moves no deadline.
+fn no_wait_asks_for_the_time_of_day() {
+    for prepare in [(|| ()) as fn(), without_waitv] {
+        each(|world, (name, wait)| {
+            let waits = || {
+                prepare();
+                die_of_real_time();
+                let ended = wait(world, Duration::from_millis(20));
+                assert_eq!(ended, Ended::TimedOut, "{name}");
+                7
+            };
+            let ended = fork_fn(waits).expect("fork").wait();
+            assert_eq!(ended, Ok(ExitStatus::Exited(7)), "{name}");
+        });
+    }
+    // That the filter would have seen it.
+    let asks = || {
+        die_of_real_time();
+        let soon = rustix::fs::Timespec { tv_sec: 0, tv_nsec: 1 };
+        let word = AtomicU32::new(0);
+        let flags = rustix::thread::futex::Flags::CLOCK_REALTIME;
+        let mask = core::num::NonZeroU32::MAX;
+        let _ = rustix::thread::futex::wait_bitset(&word, flags, 0, Some(&soon), mask);
+        7
+    };
+    let died = fork_fn(asks).expect("fork").wait();
+    assert!(matches!(died, Ok(ExitStatus::Signaled { signal: 31, .. })), "{died:?}");
 }
 
 /// The best of several, because other programs share the processors.

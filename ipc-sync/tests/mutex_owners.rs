@@ -1,4 +1,4 @@
-//! Whose death a `Mutex` believes, and by which clock its waiters wait: owners that are stopped, unreaped, of
+//! Whose death a `Mutex` believes: owners that are stopped, unreaped, of
 //! another namespace, gone with their pid in use again; threads that end and programs that are executed.
 //!
 //! Each case runs in a process of its own with one thread (see `ipc_testkit::cases`) and forks from
@@ -13,8 +13,7 @@ use std::time::Instant;
 
 use ipc_core::Errno;
 use ipc_core::process::{Child, ExitStatus, fork_fn};
-use ipc_sync::{Event, LockError, Semaphore, WaitError};
-use ipc_testkit::cases::seccomp::{die_of_real_time, without_waitv};
+use ipc_sync::LockError;
 use ipc_testkit::cases::{self, doing, pids};
 use rustix::process::Signal;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -30,7 +29,6 @@ fn main() -> ExitCode {
         ("k23_no_steal_between_pid_namespaces", k23_no_steal_between_pid_namespaces),
         ("k23_time_namespaces_change_nothing", k23_time_namespaces),
         ("k20_pid_in_use_again_is_somebody_else", pid_in_use_again),
-        ("s03_no_wait_asks_for_the_time_of_day", no_wait_asks_for_the_time_of_day),
     ])
 }
 
@@ -215,40 +213,4 @@ fn pid_in_use_again() {
             rustix::process::waitpid(Some(stranger), rustix::process::WaitOptions::empty());
         assert!(reaped.is_ok(), "round {round}");
     }
-}
-
-/// So whoever sets the clock, by an hour or by leap seconds, moves no deadline.
-fn no_wait_asks_for_the_time_of_day() {
-    let world = world();
-    let holder = world.holder();
-    let waits = |prepare: fn()| {
-        let world = &world;
-        fork_fn(move || {
-            prepare();
-            die_of_real_time();
-            let soon = Duration::from_millis(20);
-            let locked = world.lock.lock_timeout(soon);
-            assert!(matches!(locked, Err(LockError::TimedOut)), "{locked:?}");
-            assert_eq!(Event::new().wait_timeout(soon), Err(WaitError::TimedOut));
-            assert_eq!(Semaphore::new(0).acquire_timeout(soon), Err(WaitError::TimedOut));
-            7
-        })
-        .expect("fork")
-        .wait()
-    };
-    assert_eq!(waits(|| ()), Ok(ExitStatus::Exited(7)));
-    assert_eq!(waits(without_waitv), Ok(ExitStatus::Exited(7)));
-    kill(holder);
-    // That the filter would have seen it.
-    let asks = || {
-        die_of_real_time();
-        let soon = rustix::fs::Timespec { tv_sec: 0, tv_nsec: 1 };
-        let word = core::sync::atomic::AtomicU32::new(0);
-        let flags = rustix::thread::futex::Flags::CLOCK_REALTIME;
-        let mask = core::num::NonZeroU32::MAX;
-        let _ = rustix::thread::futex::wait_bitset(&word, flags, 0, Some(&soon), mask);
-        7
-    };
-    let died = fork_fn(asks).expect("fork").wait();
-    assert!(matches!(died, Ok(ExitStatus::Signaled { signal: 31, .. })), "{died:?}");
 }
