@@ -1,4 +1,4 @@
-//! A program without `std` and without an allocator that locks, pushes and pops between two processes.
+//! A program without `std` and without an allocator that pushes and pops between two processes, and uses every lock.
 //!
 //! It exits with 0 if everything held, with 101 if an assertion failed. With any argument it asserts something
 //! that is wrong, which shows that its assertions count. Built and run by `ipc-shm/tests/no_std.rs`.
@@ -6,12 +6,17 @@
 #![no_main]
 
 use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use core::time::Duration;
 
-use ipc_core::process::{ExitStatus, Fork, fork};
+use ipc_core::process::{Child, ExitStatus, Fork, fork};
 use ipc_shm::ring::spsc::{FixedRing, Ring};
 use ipc_shm::ring::{Peer, PopError, PushError};
-use ipc_shm::{Plan, Region};
-use ipc_sync::Mutex;
+use ipc_shm::{Atomic, Plan, Region, Shared};
+use ipc_sync::{
+    Barrier, BinarySemaphore, BoundedSemaphore, Condvar, CountingSemaphore, Event, EventCount,
+    Latch, LockError, Mutex, Once, OnceLock, ReentrantMutex, RwLock, Semaphore,
+};
 
 /// What the C library offers to end a process.
 mod c {
@@ -30,6 +35,7 @@ extern "C" fn main(arguments: i32, _: *const *const u8) -> i32 {
     let expected = if arguments > 1 { 1 } else { 2 };
     shared(expected);
     within_one_process();
+    every_lock();
     0
 }
 
@@ -88,4 +94,92 @@ fn within_one_process() {
     producer.push(2).unwrap();
     assert_eq!(producer.push(3), Err(PushError::Full(3)));
     assert_eq!(RING.ring().consumer().unwrap().pop(), Ok(1));
+}
+
+fn shared_value<T: ipc_shm::Shareable>(value: T) -> Shared<T> {
+    Shared::new(value).unwrap()
+}
+
+/// A child that does this and ends.
+fn child(work: impl FnOnce()) -> Child {
+    // SAFETY: the process has one thread.
+    match unsafe { fork() }.unwrap() {
+        Fork::Child => {
+            work();
+            c::_exit(0)
+        }
+        Fork::Parent(child) => child,
+    }
+}
+
+/// Two processes take turns at each, and the death of one is told.
+fn every_lock() {
+    const TURNS: u32 = 100;
+    let mutex = Shared::<Mutex<u32>>::in_region(0).unwrap();
+    let reentrant = Shared::<ReentrantMutex<[u32; 1]>>::in_region([0]).unwrap();
+    let rwlock = Shared::<RwLock<u32, 2>>::in_region(0).unwrap();
+    let bounded = Shared::<BoundedSemaphore<1>>::in_region(()).unwrap();
+    let (once, value) =
+        (Shared::<Once>::in_region(()).unwrap(), Shared::<OnceLock<u32>>::in_region(()).unwrap());
+    let (changed, more) = (shared_value(Condvar::new()), shared_value(EventCount::new()));
+    let (begin, finished) = (shared_value(Event::new()), shared_value(Latch::new(2)));
+    let (semaphore, counting) =
+        (shared_value(Semaphore::new(1)), shared_value(CountingSemaphore::new(1, 1)));
+    let (binary, step) = (shared_value(BinarySemaphore::new()), shared_value(Barrier::<2>::new(2)));
+    let number = || shared_value(Atomic::new(AtomicU32::new(0)));
+    let (made, items) = (number(), number());
+
+    let work = |me: u32| {
+        begin.wait().unwrap();
+        once.call_once(|_| assert_eq!(made.fetch_add(1, SeqCst), 0)).unwrap();
+        value.get_or_init(|| me).unwrap();
+        let mut member = step.join().unwrap();
+        for turn in 0..TURNS {
+            let held = mutex.lock().unwrap();
+            *changed.wait_while(held, |number| *number != 2 * turn + me).unwrap() += 1;
+            changed.notify_all();
+            let outer = reentrant.lock().unwrap();
+            let mut inner = reentrant.lock().unwrap();
+            drop(outer);
+            inner.exclusive().unwrap()[0] += 1;
+            drop(inner);
+            *rwlock.write().unwrap() += 1;
+            assert!(*rwlock.read().unwrap() > 0);
+            semaphore.acquire().unwrap();
+            semaphore.release().unwrap();
+            counting.acquire().unwrap();
+            counting.release().unwrap();
+            binary.acquire().unwrap();
+            binary.release().unwrap();
+            drop(bounded.acquire().unwrap());
+            items.fetch_add(1, SeqCst);
+            more.notify_all();
+            member.wait().unwrap();
+        }
+        member.leave();
+        finished.count_down().unwrap();
+    };
+    let mut children = [child(|| work(0)), child(|| work(1))];
+    begin.set();
+    more.wait_for(|| (items.load(SeqCst) == 2 * TURNS).then_some(())).unwrap();
+    finished.wait().unwrap();
+    for child in &mut children {
+        assert_eq!(child.wait().unwrap(), ExitStatus::Exited(0));
+    }
+    assert_eq!((*mutex.lock().unwrap(), reentrant.lock().unwrap()[0]), (2 * TURNS, 2 * TURNS));
+    assert_eq!((*rwlock.read().unwrap(), made.load(SeqCst)), (2 * TURNS, 1));
+    assert!(value.get().is_some_and(|who| *who < 2));
+
+    // Without the baton: whoever sleeps finds the death at the end of a slice.
+    begin.clear();
+    let mut holder = child(|| {
+        let _held = mutex.lock().unwrap();
+        begin.set();
+        let _ = Event::new().wait_timeout(Duration::MAX);
+    });
+    begin.wait().unwrap();
+    assert!(matches!(mutex.lock_timeout(Duration::from_millis(1)), Err(LockError::TimedOut)));
+    holder.kill().unwrap();
+    assert!(matches!(mutex.lock(), Err(LockError::Recovered(_))));
+    holder.wait().unwrap();
 }
