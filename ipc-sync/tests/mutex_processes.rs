@@ -6,12 +6,14 @@
 //!
 //! # Safety
 //!
-//! A copy of a guard is dropped in a forked child alone.
-#![expect(unsafe_code, reason = "a guard is copied")]
+//! A copy of a guard is dropped in a forked child alone. A lock that is made for a region lies in a mapping that is kept as
+//! long as its guards.
+#![expect(unsafe_code, reason = "a guard is copied; locks that the kernel is told of")]
 
 mod world;
 
 use core::mem::ManuallyDrop;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use core::time::Duration;
 use std::process::ExitCode;
@@ -20,7 +22,7 @@ use std::time::Instant;
 use ipc_core::identity::ProcessId;
 use ipc_core::process::fork_fn;
 use ipc_core::{Errno, baton};
-use ipc_sync::{Deadline, LockError};
+use ipc_sync::{BoundedSemaphore, Deadline, LockError, Mutex, ReentrantMutex, RwLock};
 use ipc_testkit::cases;
 use ipc_testkit::shared::Shared;
 use rustix::process::Signal;
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         ("s01_signals_do_not_hide_a_death", s01_signals_do_not_hide_a_death),
         ("f07_threads_of_a_forked_child_have_their_own_batons", f07_threads_of_a_forked_child),
         ("f07_forked_child_leaves_the_kernel_no_address", f07_no_address_left),
+        ("f07_guards_of_every_kind_in_any_order", guards_of_every_kind_in_any_order),
         ("f06_forked_copy_of_a_guard_releases_nothing", f06_forked_copy_of_a_guard),
         ("forked_child_owns_nothing", forked_child_owns_nothing),
         ("crash_of_every_generation_is_told", crash_of_every_generation_is_told),
@@ -298,4 +301,60 @@ fn crash_of_every_generation_is_told() {
         assert!(child.wait().expect("wait").success(), "generation {generation}");
     }
     world.expect_recovered();
+}
+
+/// Whatever is dropped first: what the kernel would wake is a lock that is still held, and nothing in the end.
+fn guards_of_every_kind_in_any_order() {
+    /// One of each kind whose holder the kernel is told of.
+    struct Locks(
+        Mutex<u64>,
+        ReentrantMutex<u64>,
+        RwLock<u64, 2>,
+        RwLock<u64, 2>,
+        BoundedSemaphore<1>,
+    );
+
+    trait Held {}
+    impl<T> Held for T {}
+
+    type Guard<'a> = Option<Box<dyn Held + 'a>>;
+
+    fn range<T>(lock: &T) -> Range<usize> {
+        let start = core::ptr::from_ref(lock).addr();
+        start..start + size_of::<T>()
+    }
+
+    // SAFETY: the mapping is kept until the case ends.
+    let mutex = unsafe { Mutex::in_region(0) };
+    // SAFETY: as above.
+    let reentrant = unsafe { ReentrantMutex::in_region(0) };
+    // SAFETY: as above.
+    let [read, written] = [(); 2].map(|()| unsafe { RwLock::in_region(0) });
+    // SAFETY: as above.
+    let bounded = unsafe { BoundedSemaphore::in_region() };
+    let locks = Shared::new(Locks(mutex, reentrant, read, written, bounded)).expect("a mapping");
+    let Locks(mutex, reentrant, read, written, bounded) = &*locks;
+    let me = ProcessId::current().expect("an identity");
+    for order in 0..3125 {
+        let mut guards: [(Range<usize>, Guard<'_>); 5] = [
+            (range(mutex), Some(Box::new(mutex.lock().expect("free")))),
+            (range(reentrant), Some(Box::new(reentrant.lock().expect("free")))),
+            (range(read), Some(Box::new(read.read().expect("free")))),
+            (range(written), Some(Box::new(written.write().expect("free")))),
+            (range(bounded), Some(Box::new(bounded.acquire().expect("free")))),
+        ];
+        // Each of five, some of them twice or never; the rest at the end.
+        let picks = [1, 5, 25, 125, 625].map(|power| order / power % 5);
+        for pick in picks.into_iter().chain(0..5) {
+            guards[pick].1 = None;
+            for (range, guard) in &guards {
+                assert_eq!(baton::is_armed_in(range, me), guard.is_some(), "{picks:?}");
+            }
+            let is_held = |at: usize| {
+                guards.iter().any(|(range, guard)| guard.is_some() && range.contains(&at))
+            };
+            assert!(baton::known_to_kernel().is_none_or(is_held), "{picks:?}");
+        }
+        assert_eq!(baton::known_to_kernel(), None, "{picks:?}");
+    }
 }
