@@ -82,6 +82,36 @@ use crate::{LockError, MutexGuard, WaitError};
 /// }
 /// ```
 ///
+/// A wait that outlives deaths is a loop, then, because after the repair the condition is open once more:
+///
+/// ```
+/// use ipc_sync::{Condvar, LockError, Mutex, MutexGuard};
+///
+/// /// The lock, held over a value that is in order.
+/// fn repaired<'a>(locked: Result<MutexGuard<'a, u32>, LockError<'a, u32>>) -> MutexGuard<'a, u32> {
+///     match locked {
+///         Ok(items) => items,
+///         Err(LockError::Recovered(mut items)) => {
+///             *items = 0;
+///             items.mark_consistent()
+///         }
+///         Err(error) => panic!("{error}"),
+///     }
+/// }
+///
+/// fn take(items: &Mutex<u32>, more: &Condvar) {
+///     let mut items = repaired(items.lock());
+///     while *items == 0 {
+///         items = repaired(more.wait_while(items, |items| *items == 0));
+///     }
+///     *items -= 1;
+/// }
+///
+/// let (items, more) = (Mutex::new(7), Condvar::new());
+/// take(&items, &more);
+/// assert_eq!(items.into_inner(), 6);
+/// ```
+///
 /// # Signals
 ///
 /// A signal handler may notify, but it may not lock the mutex to change anything before: [`Event`](crate::Event) and

@@ -47,6 +47,9 @@ pub use member::{BarrierMember, BarrierWaitResult};
 /// it is dead, and who it was ([`Breach::Died`]): at most 200 ms after the kernel reports the death, mostly within 64 ms, and
 /// at once if it was killed inside a wait. A process that ends without dropping its member is dead as well; one that is
 /// stopped lives. The place of the dead is free again after a reset, so that another process can join in its stead.
+/// Those who live stay members: after the reset they wait again, and repeat the turn that did not open. They agree among
+/// themselves who resets (whoever starts the new process, say), and tell each other by an [`Event`](crate::Event) or so that
+/// it is done: until then each call says at once that the barrier is broken.
 ///
 /// Processes in different pid namespaces wait for each other as usual, but cannot judge each other's life: once two
 /// namespaces have met at a barrier, a dead member is waited for until the barrier is [aborted](Self::abort)
@@ -197,7 +200,7 @@ impl<const N: usize> Barrier<N> {
         self.raw().reset();
     }
 
-    /// Whether it is broken at this moment.
+    /// Whether it is broken at this moment. One that all members have left is, until the next one joins.
     ///
     /// # Examples
     ///
