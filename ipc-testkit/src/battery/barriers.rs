@@ -78,15 +78,21 @@ const REPEATS_OF_SPIN: usize = 2;
 
 /// Plays all scenarios for `B`.
 pub fn run<B: Rendezvous + 'static>(suite: &mut Suite, name: &str) {
+    suite.everywhere_if_deep(&wait::<B>(name, 0));
     for waiters in [1, 3] {
-        suite.everywhere(&wait_last::<B>(name, waiters));
         suite.everywhere(&wait::<B>(name, waiters));
-        suite.everywhere(&join::<B>(name, waiters));
+    }
+    for waiters in [0, 1, 3] {
         suite.everywhere(&drop_member::<B>(name, waiters));
         suite.everywhere(&leave::<B>(name, waiters));
         suite.everywhere(&abort::<B>(name, waiters));
         suite.everywhere(&reset::<B>(name, waiters));
         suite.woken(&wait::<B>(name, waiters).rename(format!("{name}: woken, {waiters} waiters")));
+    }
+    // These are about the last of several.
+    for waiters in [1, 3] {
+        suite.everywhere(&wait_last::<B>(name, waiters));
+        suite.everywhere(&join::<B>(name, waiters));
     }
     suite.pairs(&abort::<B>(name, 0));
     suite.pairs(&reset::<B>(name, 0));
@@ -165,7 +171,7 @@ pub fn leave<B: Rendezvous + 'static>(name: &str, waiters: usize) -> Scenario<Me
 
 /// Killed in `abort`, with `waiters` asleep.
 pub fn abort<B: Rendezvous + 'static>(name: &str, waiters: usize) -> Scenario<Meeting<B>> {
-    base::<B>(format!("{name}: abort, {waiters} waiters"), waiters, 2.max(waiters + 1))
+    base::<B>(format!("{name}: abort, {waiters} waiters"), waiters, waiters + 1)
         .victim(|world, me| {
             me.operation(|| world.barrier.abort());
             Ok(())
@@ -175,7 +181,7 @@ pub fn abort<B: Rendezvous + 'static>(name: &str, waiters: usize) -> Scenario<Me
 
 /// Killed in `reset`, with `waiters` asleep.
 pub fn reset<B: Rendezvous + 'static>(name: &str, waiters: usize) -> Scenario<Meeting<B>> {
-    base::<B>(format!("{name}: reset, {waiters} waiters"), waiters, 2.max(waiters + 1))
+    base::<B>(format!("{name}: reset, {waiters} waiters"), waiters, waiters + 1)
         .victim(|world, me| {
             me.operation(|| world.barrier.reset());
             Ok(())
@@ -188,6 +194,8 @@ fn base<B: Rendezvous + 'static>(
     waiters: usize,
     parties: usize,
 ) -> Scenario<Meeting<B>> {
+    // The survivors are two at least.
+    let parties = parties.max(2);
     let make = move || Meeting {
         barrier: B::new(parties),
         parties: parties as u32,
