@@ -19,7 +19,7 @@ use std::time::Instant;
 use ipc_core::process::{Child, fork_fn};
 use ipc_core::{Errno, futex};
 use ipc_sync::{Deadline, RwLock, RwLockError, WaitError};
-use ipc_testkit::cases::events::{await_exit, await_sleep};
+use ipc_testkit::cases::events::{await_exit, await_program, await_sleep};
 use ipc_testkit::cases::seccomp::{refuse_waitv, refuse_wake_op};
 use ipc_testkit::cases::{self, doing, signals};
 use ipc_testkit::shared::Shared;
@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         ("killed_sleepers_take_no_wake_up_along", killed_sleepers),
         ("dead_and_not_reaped_is_dead", zombies_are_dead),
         ("stopped_is_alive", stopped_is_alive),
+        ("ended_thread_and_exec_keep_it", ended_thread_and_exec_keep_it),
         ("forked_copies_of_guards_release_nothing", forked_copies),
         ("time_outs_are_kept_under_signals", time_outs_are_kept_under_signals),
         ("signals_do_not_hide_a_death", signals_do_not_hide_a_death),
@@ -376,6 +377,36 @@ fn zombies_are_dead() {
     world.assert_free();
     writer.wait().expect("a child of ours");
     reader.wait().expect("a child of ours");
+}
+
+/// The thread that took it ends, and then the process executes another program: it holds until it ends.
+fn ended_thread_and_exec_keep_it() {
+    use std::os::unix::process::CommandExt;
+
+    let takes: [(u32, fn(&Lock)); 2] = [
+        (0, |lock| forget(lock.read().expect("free"))),
+        (1, |lock| forget(lock.write().expect("free"))),
+    ];
+    for (told, take) in takes {
+        let world = world();
+        let lock = &world.lock;
+        let hold_and_exec = || {
+            std::thread::scope(|scope| {
+                scope.spawn(|| take(lock));
+            });
+            let error = std::process::Command::new("/bin/sleep").arg("100").exec();
+            panic!("exec: {error}");
+        };
+        let holder = fork_fn(hold_and_exec).expect("fork");
+        await_program(holder.id(), "sleep");
+        let timeout = Duration::from_millis(150);
+        assert!(matches!(lock.write_timeout(timeout), Err(RwLockError::TimedOut)));
+        assert!(matches!(lock.try_write(), Err(RwLockError::WouldBlock)));
+        kill(holder);
+        world.write().expect("a dead holder");
+        assert_eq!(world.told(), told);
+        world.assert_free();
+    }
 }
 
 fn stopped_is_alive() {
