@@ -20,8 +20,8 @@ use crate::{AttachError, CreateError, Fill, Place, PlaceError, Plan, Region};
 
 /// One value that processes share: a lock, an event, a number.
 ///
-/// It has a [`Region`] of its own, which costs a descriptor and two pages: for many values make a region with a
-/// [`Plan`]. A forked child has it already; other processes get it inside an argument or a message (feature
+/// It has a [`Region`] of its own, which costs a descriptor and two pages, and a parcel carries 16 descriptors at most:
+/// for many values make a region with a [`Plan`]. A forked child has it already; other processes get it inside an argument or a message (feature
 /// `serde`), or by its [descriptor](Self::as_fd). What is said of trust there holds here.
 ///
 /// What is nothing, or has 4 GiB or more, is no such value:
@@ -48,6 +48,12 @@ use crate::{AttachError, CreateError, Fill, Place, PlaceError, Plan, Region};
 /// assert!(child.wait()?.success());
 /// assert_eq!(*total.lock().unwrap(), 1);
 /// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+///
+/// What has no size has no place either:
+///
+/// ```compile_fail
+/// let nothing = ipc_shm::Shared::new(()); // a value has room
 /// ```
 pub struct Shared<T: Shareable> {
     region: Region,
