@@ -42,6 +42,12 @@
 /// shared::<u64>();
 /// shared::<[f32; 16]>();
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot lie in memory that processes share",
+    label = "not plain data, nor a lock around plain data",
+    note = "a struct is plain data by `#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]` and `#[repr(C)]`",
+    note = "`bool`, `char`, enums, references, `String`, `Vec` and types with padding are not"
+)]
 pub unsafe trait Shareable: Sync + 'static {}
 
 // SAFETY: `Pod` is the same promise, and it rules out interior mutability.
