@@ -383,7 +383,9 @@ fn zombies_are_dead() {
 fn ended_thread_and_exec_keep_it() {
     use std::os::unix::process::CommandExt;
 
-    let takes: [(u32, fn(&Lock)); 2] = [
+    /// How often a death is told after it, and what it is.
+    type Take = (u32, fn(&Lock));
+    let takes: [Take; 2] = [
         (0, |lock| forget(lock.read().expect("free"))),
         (1, |lock| forget(lock.write().expect("free"))),
     ];
