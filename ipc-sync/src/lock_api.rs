@@ -151,7 +151,7 @@ impl RawMutex {
     #[inline]
     fn lock_until(&self, until: Until) -> bool {
         match self.0.lock_uncontended() {
-            Ok(()) => true,
+            Ok(_) => true,
             Err(missed) => match self.0.lock_contended(missed, until) {
                 Ok(Found::Consistent) => true,
                 Err(Refused::WouldBlock | Refused::TimedOut) => false,

@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         ("zombie_holder_is_dead", zombie_holder_is_dead),
         ("ended_thread_keeps_its_permit", ended_thread_keeps_its_permit),
         ("forked_copy_of_a_permit_does_nothing", forked_copy_does_nothing),
+        ("f06_forked_copy_leaves_the_childs_own_permit", forked_copy_leaves_own_permit),
         ("sent_to_another_process_and_adopted_once", sent_and_adopted_once),
         ("sent_to_one_that_dies", sent_to_one_that_dies),
         ("sent_by_one_that_dies_with_the_ticket", sent_by_one_that_dies),
@@ -417,6 +418,22 @@ fn ended_thread_keeps_its_permit() {
     assert_eq!(waited(world.permits.acquire_timeout(timeout)), Err(WaitError::TimedOut));
     kill(holder);
     assert!(world.take().1);
+}
+
+/// The closure owns the permit. So the parent has given it back, and the child has a copy beside a permit of its own.
+fn forked_copy_leaves_own_permit() {
+    let world = world::<1>();
+    let (copy, _) = world.take();
+    let drop_copy = || {
+        let copy = copy;
+        let (own, _) = world.take();
+        drop(copy);
+        let there = world.permits.available();
+        drop(own);
+        i32::from(there != 0 || world.permits.available() != 1)
+    };
+    let mut child = fork_fn(drop_copy).expect("fork");
+    assert!(child.wait().expect("wait").success(), "the copy gave back what the child holds");
 }
 
 fn forked_copy_does_nothing() {

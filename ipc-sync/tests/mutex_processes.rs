@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         ("f07_forked_child_leaves_the_kernel_no_address", f07_no_address_left),
         ("f07_guards_of_every_kind_in_any_order", guards_of_every_kind_in_any_order),
         ("f06_forked_copy_of_a_guard_releases_nothing", f06_forked_copy_of_a_guard),
+        ("f06_forked_copy_leaves_the_childs_own_hold", f06_forked_copy_leaves_own_hold),
         ("forked_child_owns_nothing", forked_child_owns_nothing),
         ("crash_of_every_generation_is_told", crash_of_every_generation_is_told),
     ])
@@ -245,6 +246,24 @@ fn f07_no_address_left() {
     assert_eq!(baton::known_to_kernel().map(|at| addresses.contains(&at)), Some(true));
     drop(held);
     assert_eq!(baton::known_to_kernel(), None);
+}
+
+/// The closure owns the guard. So the parent has released the lock when `fork_fn` returns, and the child has a copy of
+/// the guard beside one of its own.
+fn f06_forked_copy_leaves_own_hold() {
+    let world = world();
+    let copy = world.lock.lock().expect("a free lock");
+    let drop_copy = || {
+        let copy = copy;
+        let own = world.lock.lock().expect("the parent releases it");
+        let me = ProcessId::current().ok();
+        drop(copy);
+        let still_held = world.lock.owner() == me;
+        drop(own);
+        i32::from(!still_held || world.lock.owner().is_some())
+    };
+    let mut child = fork_fn(drop_copy).expect("fork");
+    assert!(child.wait().expect("wait").success(), "the copy released what the child holds");
 }
 
 fn f06_forked_copy_of_a_guard() {

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         ("every_form_finds_a_dead_owner", every_form_finds_a_dead_owner),
         ("forked_child_owns_nothing", forked_child_owns_nothing),
         ("forked_copies_of_guards_change_nothing", forked_copies_change_nothing),
+        ("f06_forked_copies_leave_the_childs_own_holds", forked_copies_leave_own_holds),
         ("threads_of_processes_are_not_mixed_up", threads_are_not_mixed_up),
         ("ended_thread_keeps_the_lock", ended_thread_keeps_the_lock),
         ("crash_of_every_generation_is_told", crash_of_every_generation_is_told),
@@ -195,6 +196,40 @@ fn forked_copies_change_nothing() {
     assert!(outer.exclusive().is_some());
     drop(outer);
     assert_eq!(world.lock.owner(), None);
+}
+
+/// The closures own what they drop. So the parent has released the lock, and the child has copies beside what it holds.
+fn forked_copies_leave_own_holds() {
+    let world = world();
+    let copy = world.lock.lock().expect("a free lock");
+    let drop_copy = || {
+        let copy = copy;
+        let own = world.lock.lock().expect("the parent releases it");
+        drop(copy);
+        let still_held = world.lock.owner() == ProcessId::current().ok();
+        drop(own);
+        i32::from(!still_held || world.lock.owner().is_some())
+    };
+    let mut child = fork_fn(drop_copy).expect("fork");
+    assert!(child.wait().expect("a child of ours").success(), "the copy released a hold");
+
+    let mut held = world.lock.lock().expect("a free lock");
+    let copy = held.exclusive().expect("the only guard");
+    let drop_copy = || {
+        let copy = copy;
+        let mut own = world.lock.lock().expect("the parent releases it");
+        let lent = own.exclusive().expect("the only guard");
+        drop(copy);
+        let second = world.lock.lock().is_ok();
+        drop(lent);
+        i32::from(second)
+    };
+    let mut child = fork_fn(drop_copy).expect("fork");
+    drop(held);
+    assert!(
+        child.wait().expect("a child of ours").success(),
+        "a value that was lent was lent again"
+    );
 }
 
 /// Two threads in each of two processes, whose numbers are the same in both.

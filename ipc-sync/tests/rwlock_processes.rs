@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use ipc_core::process::{Child, fork_fn};
 use ipc_core::{Errno, futex};
-use ipc_sync::{Deadline, RwLock, RwLockError, WaitError};
+use ipc_sync::{Deadline, ProcessId, RwLock, RwLockError, WaitError};
 use ipc_testkit::cases::events::{await_exit, await_program, await_sleep};
 use ipc_testkit::cases::seccomp::{refuse_waitv, refuse_wake_op};
 use ipc_testkit::cases::{self, doing, signals};
@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         ("stopped_is_alive", stopped_is_alive),
         ("ended_thread_and_exec_keep_it", ended_thread_and_exec_keep_it),
         ("forked_copies_of_guards_release_nothing", forked_copies),
+        ("f06_forked_copies_leave_the_childs_own_holds", forked_copies_leave_own_holds),
         ("time_outs_are_kept_under_signals", time_outs_are_kept_under_signals),
         ("signals_do_not_hide_a_death", signals_do_not_hide_a_death),
         ("a_signal_ends_what_is_interruptible", signal_ends_what_is_interruptible),
@@ -425,6 +426,30 @@ fn stopped_is_alive() {
         assert!(holder.wait().expect("wait").success());
         world.assert_free();
     }
+}
+
+/// The closures own the guards. So the parent has released the lock, and the child has a copy beside a guard of its own.
+fn forked_copies_leave_own_holds() {
+    let world = world();
+    let copy = world.lock.read().expect("free");
+    let drop_copy = || {
+        let copy = copy;
+        // One of them is in the slot that the copy names.
+        let own: Vec<_> = (0..READERS).map_while(|_| world.lock.read().ok()).collect();
+        drop(copy);
+        i32::from(own.len() != world.lock.readers().count())
+    };
+    join([fork_fn(drop_copy).expect("fork")]);
+    // The child has ended with what it held.
+    while let Err(RwLockError::WouldBlock) = world.lock.try_write() {}
+    let copy = world.lock.write().expect("free");
+    let drop_copy = || {
+        let copy = copy;
+        let _own = world.lock.write().expect("the parent releases it");
+        drop(copy);
+        i32::from(world.lock.owner() != ProcessId::current().ok())
+    };
+    join([fork_fn(drop_copy).expect("fork")]);
 }
 
 fn forked_copies() {

@@ -13,23 +13,23 @@ use ipc_core::Shareable;
 use ipc_core::primitive::{killed, panicking};
 
 use super::Mutex;
+use crate::raw::holder::Holder;
 use crate::raw::mutex::{Found, RawMutex};
 use crate::raw::tagged::Tagged;
 
 /// The lock, held. Dropping it releases the lock.
 ///
 /// Dropped by a panic, it leaves the value inconsistent: the next owner gets
-/// [`LockError::Recovered`](super::LockError::Recovered).
-///
-/// In a forked child, a copy of a guard releases nothing of its parent's. It must not be used there, nor dropped while
-/// the child itself has the lock: that would release it.
+/// [`LockError::Recovered`](super::LockError::Recovered). In a forked child, a copy of a guard releases nothing, whatever
+/// that child holds. Nor has it the lock: whoever looks at the value through it races with the parent.
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct MutexGuard<'a, T: Shareable> {
     /// With [`INCONSISTENT`] and [`PANICKING`].
     ///
-    /// One word, because a guard is returned in a `Result` by value: of two, of which the second is two bytes, the
-    /// processor must wait for the bytes to reach the cache before it can load them as one.
+    /// In one word with the reference, because a guard is returned in a `Result` by value: two bytes beside it would
+    /// have to reach the cache before the processor could load them as one.
     mutex: Tagged<'a, Mutex<T>>,
+    holder: Holder,
     /// The baton of a lock belongs to the thread that took it.
     not_send: PhantomData<*const ()>,
 }
@@ -47,10 +47,10 @@ static_assertions::assert_not_impl_any!(MutexGuard<'static, u64>: Send);
 
 impl<'a, T: Shareable> MutexGuard<'a, T> {
     #[inline]
-    pub(super) fn new(mutex: &'a Mutex<T>, found: Found) -> Self {
+    pub(super) fn new(mutex: &'a Mutex<T>, holder: Holder, found: Found) -> Self {
         let inconsistent = if found == Found::Inconsistent { INCONSISTENT } else { 0 };
         let panicking = if panicking() { PANICKING } else { 0 };
-        Self { mutex: Tagged::new(mutex, inconsistent | panicking), not_send: PhantomData }
+        Self { mutex: Tagged::new(mutex, inconsistent | panicking), holder, not_send: PhantomData }
     }
 
     /// The lock that `this` holds.
@@ -95,8 +95,8 @@ impl<T: Shareable> Drop for MutexGuard<'_, T> {
         }
         let panicked = panicking() && self.mutex.tag() & PANICKING == 0;
         let left = if panicked { Found::Inconsistent } else { self.found() };
-        // A copy of a guard in a forked child is not the owner; there is nothing for it to release.
-        self.raw().unlock(self.found(), left);
+        // A copy of a guard in a forked child was made by another process; there is nothing for it to release.
+        self.raw().unlock_of(self.holder, self.found(), left);
     }
 }
 
@@ -118,7 +118,7 @@ static_assertions::assert_not_impl_any!(Recovered<'static, u64>: Send);
 
 impl<'a, T: Shareable> Recovered<'a, T> {
     pub(super) fn new(mutex: &'a Mutex<T>) -> Self {
-        Self(MutexGuard::new(mutex, Found::Inconsistent))
+        Self(MutexGuard::new(mutex, Holder::this(), Found::Inconsistent))
     }
 
     /// Says that the value is in order again, and goes on holding the lock.
@@ -143,7 +143,7 @@ impl<'a, T: Shareable> Recovered<'a, T> {
     /// ```
     pub fn mark_consistent(mut self) -> MutexGuard<'a, T> {
         let Self(guard) = &mut self;
-        if guard.raw().mark_consistent() {
+        if guard.holder.here().is_some() && guard.raw().mark_consistent() {
             guard.mutex.set_tag(guard.mutex.tag() & !INCONSISTENT);
         }
         self.0
@@ -165,7 +165,9 @@ impl<'a, T: Shareable> Recovered<'a, T> {
     /// assert!(matches!(LOCK.lock(), Err(LockError::Unrecoverable)));
     /// ```
     pub fn poison(self) {
-        self.0.raw().poison();
+        if self.0.holder.here().is_some() {
+            self.0.raw().poison();
+        }
         core::mem::forget(self);
     }
 }

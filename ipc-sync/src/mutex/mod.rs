@@ -20,6 +20,7 @@ use ipc_core::clock::Deadline;
 use ipc_core::identity::ProcessId;
 use ipc_core::primitive::UnsafeCell;
 
+use crate::raw::holder::Holder;
 use crate::raw::mutex::{Found, Missed, RawMutex};
 use crate::raw::until::Until;
 
@@ -352,7 +353,7 @@ impl<T: Shareable> Mutex<T> {
     #[inline]
     fn lock_until(&self, until: Until) -> Result<MutexGuard<'_, T>, LockError<'_, T>> {
         match self.raw.lock_uncontended() {
-            Ok(()) => Ok(MutexGuard::new(self, Found::Consistent)),
+            Ok(holder) => Ok(MutexGuard::new(self, holder, Found::Consistent)),
             Err(missed) => self.lock_contended(missed, until),
         }
     }
@@ -364,7 +365,7 @@ impl<T: Shareable> Mutex<T> {
         until: Until,
     ) -> Result<MutexGuard<'_, T>, LockError<'_, T>> {
         match self.raw.lock_contended(missed, until) {
-            Ok(Found::Consistent) => Ok(MutexGuard::new(self, Found::Consistent)),
+            Ok(Found::Consistent) => Ok(MutexGuard::new(self, Holder::this(), Found::Consistent)),
             Ok(Found::Inconsistent) => Err(LockError::Recovered(Recovered::new(self))),
             Err(refused) => Err(refused.into()),
         }

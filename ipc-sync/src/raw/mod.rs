@@ -5,6 +5,7 @@ pub(crate) mod armed;
 pub(crate) mod barrier;
 pub(crate) mod gate;
 pub(crate) mod gated;
+pub(crate) mod holder;
 pub(crate) mod mutex;
 pub(crate) mod owner;
 pub(crate) mod patience;

@@ -36,6 +36,7 @@ use ipc_core::identity::{Identity, NoIdentity, ProcessId};
 use ipc_core::primitive::{AtomicU64, Ordering, identity};
 
 use super::gate::Gate;
+use super::holder::Holder;
 use super::owner::{FREE, INCONSISTENT, State, UNRECOVERABLE, state};
 use super::residence::Residence;
 use super::until::Until;
@@ -105,16 +106,19 @@ impl RawMutex {
 
     /// Claims the lock if that takes one compare-exchange.
     #[inline]
-    pub(crate) fn lock_uncontended(&self) -> Result<(), Missed> {
+    pub(crate) fn lock_uncontended(&self) -> Result<Holder, Missed> {
         let me = identity::known().ok_or(Missed::Untried)?;
         let armed = self.residence.enter_again(&self.gate, me).ok_or(Missed::Untried)?;
-        self.claim(FREE, me.id.to_bits()).map_err(|word| Missed::Saw { word, armed })
+        match self.claim(FREE, me.id.to_bits()) {
+            Ok(()) => Ok(Holder::of(me)),
+            Err(word) => Err(Missed::Saw { word, armed }),
+        }
     }
 
     /// Claims the lock, or waits for it.
     pub(crate) fn lock(&self, until: Until) -> Result<Found, Refused> {
         match self.lock_uncontended() {
-            Ok(()) => Ok(Found::Consistent),
+            Ok(_) => Ok(Found::Consistent),
             Err(missed) => self.lock_contended(missed, until),
         }
     }
@@ -223,6 +227,12 @@ impl RawMutex {
     pub(crate) fn unlock(&self, held: Found, left: Found) -> bool {
         let Some(me) = identity::known() else { return self.unlock_unknown(held, left) };
         self.unlock_as(me, held, left)
+    }
+
+    /// As [`unlock`](Self::unlock), for a guard: a copy of it in a forked child changes nothing, whatever that child holds.
+    #[inline]
+    pub(crate) fn unlock_of(&self, holder: Holder, held: Found, left: Found) -> bool {
+        holder.here().is_some_and(|me| self.unlock_as(me, held, left))
     }
 
     /// A process that holds the lock has an identity; a forked child that drops a copy of a guard

@@ -14,7 +14,8 @@
 //! The claim names its owner in the same compare-exchange that makes it, and the release is a compare-exchange
 //! from *me*. So nobody can hold the lock without being named, a survivor can take it over from
 //! a dead owner in one step, and a forked child that drops a copy of its parent's guard changes
-//! nothing. The low half of a held word is never 0, so it always differs from that of a free one.
+//! nothing (if it holds the lock itself, a [`Holder`](super::holder::Holder) sees to that). The low half of a held word is
+//! never 0, so it always differs from that of a free one.
 
 use ipc_core::identity::ProcessId;
 

@@ -81,6 +81,7 @@ use ipc_core::primitive::futex::{Entry, MAX_ENTRIES, Wake, Word};
 use ipc_core::primitive::{AtomicU32, AtomicU64, Ordering, identity};
 
 use super::gate::Gate;
+use super::holder::Holder;
 use super::patience::{Looks, spin_until};
 use super::residence::Residence;
 use super::until::Until;
@@ -130,6 +131,7 @@ pub(crate) struct Claim {
     pub(crate) armed: bool,
     /// Whether it was a dead process's.
     pub(crate) recovered: bool,
+    pub(crate) holder: Holder,
 }
 
 /// Why there was no permit at the first look.
@@ -199,7 +201,7 @@ impl<const N: usize> RawPermits<N> {
         let me = identity::known().ok_or(Missed::Untried)?;
         let armed = self.residence.enter_again(&self.gate, me).ok_or(Missed::Untried)?;
         let slot = self.look(me).ok_or(Missed::NoneFree { armed })?;
-        Ok(Claim { slot, armed, recovered: false })
+        Ok(Claim { slot, armed, recovered: false, holder: Holder::of(me) })
     }
 
     /// Goes on where [`acquire_uncontended`](Self::acquire_uncontended) `missed`.
@@ -214,7 +216,8 @@ impl<const N: usize> RawPermits<N> {
         if claimed.is_err() && armed {
             self.residence.leave(&self.gate, me);
         }
-        claimed.map(|(slot, recovered)| Claim { slot, armed, recovered })
+        let holder = Holder::of(me);
+        claimed.map(|(slot, recovered)| Claim { slot, armed, recovered, holder })
     }
 
     fn claim_or_wait(&self, me: Identity, until: Until) -> Result<(u32, bool), Refused> {
@@ -382,11 +385,7 @@ impl<const N: usize> RawPermits<N> {
 
     #[inline]
     fn part_with(&self, claim: Claim, step: impl FnOnce(ProcessId) -> bool) -> bool {
-        // A process that holds a permit has an identity; a forked child that drops a copy of one may have yet to
-        // find its own.
-        let Ok(me) = identity::known().ok_or(NoIdentity).or_else(|_| identity::current()) else {
-            return false;
-        };
+        let Some(me) = claim.holder.here() else { return false };
         let done = step(me.id);
         if claim.armed {
             self.residence.leave(&self.gate, me);
@@ -403,7 +402,7 @@ impl<const N: usize> RawPermits<N> {
         if !adopted && armed {
             self.residence.leave(&self.gate, me);
         }
-        adopted.then_some(Claim { slot, armed, recovered: false })
+        adopted.then_some(Claim { slot, armed, recovered: false, holder: Holder::of(me) })
     }
 
     /// The slots in which something was on its way to this process.

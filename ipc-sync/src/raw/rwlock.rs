@@ -56,6 +56,7 @@ use ipc_core::identity::{Identity, ProcessId};
 use ipc_core::primitive::{AtomicU64, Ordering, fence_after_rmw, identity};
 
 use super::gate::Gate;
+use super::holder::Holder;
 use super::mutex::{Found, Missed, RawMutex, Refused};
 use super::owner::{FREE, INCONSISTENT, State, state};
 use super::until::Until;
@@ -141,14 +142,18 @@ impl<const READERS: usize> RawRwLock<READERS> {
 
     /// Begins to read if that takes one compare-exchange.
     #[inline]
-    pub(crate) fn read_uncontended(&self) -> Result<&Slot, MissedRead<'_>> {
+    pub(crate) fn read_uncontended(&self) -> Result<(&Slot, Holder), MissedRead<'_>> {
         let () = Self::HAS_SLOTS;
         let me = identity::known().ok_or(MissedRead::Untried)?;
         let residence = &self.writer.residence;
         residence.enter_again(&self.drain, me).ok_or(MissedRead::Untried)?;
         let slot = &self.slots[self.start(me)];
         slot.replace(FREE, me.id.to_bits()).map_err(|_| MissedRead::Taken)?;
-        if self.is_open_behind_claim() { Ok(slot) } else { Err(MissedRead::Writer(slot)) }
+        if self.is_open_behind_claim() {
+            Ok((slot, Holder::of(me)))
+        } else {
+            Err(MissedRead::Writer(slot))
+        }
     }
 
     /// Goes on where [`read_uncontended`](Self::read_uncontended) `missed`.
@@ -182,15 +187,8 @@ impl<const READERS: usize> RawRwLock<READERS> {
 
     /// Ends reading in `slot`. `false`: the slot was not ours, and nothing was changed.
     #[inline]
-    pub(crate) fn unlock_read(&self, slot: &Slot) -> bool {
-        let Some(me) = identity::known() else { return self.unlock_read_unknown(slot) };
-        self.leave(slot, me)
-    }
-
-    /// As `RawMutex::unlock_unknown`.
-    #[cold]
-    fn unlock_read_unknown(&self, slot: &Slot) -> bool {
-        identity::current().is_ok_and(|me| self.leave(slot, me))
+    pub(crate) fn unlock_read(&self, slot: &Slot, holder: Holder) -> bool {
+        holder.here().is_some_and(|me| self.leave(slot, me))
     }
 
     /// Claims the lock for writing, or waits for it.
@@ -200,7 +198,7 @@ impl<const READERS: usize> RawRwLock<READERS> {
         // One for both waits: a signal that came in the first ends the second.
         let mut wait = Wait::new(until);
         let found = match self.writer.lock_uncontended() {
-            Ok(()) => Found::Consistent,
+            Ok(_) => Found::Consistent,
             Err(missed) => self.lock_contended(missed, &mut wait)?,
         };
         let me = identity::current()?;
@@ -208,10 +206,10 @@ impl<const READERS: usize> RawRwLock<READERS> {
         Ok(found)
     }
 
-    /// Releases what this process holds for writing. `false`: it was not ours, and nothing was changed.
+    /// Releases what `holder` holds for writing. `false`: it was not ours, and nothing was changed.
     #[inline]
-    pub(crate) fn unlock(&self, left: Found) -> bool {
-        self.writer.unlock(Found::Inconsistent, left)
+    pub(crate) fn unlock(&self, holder: Holder, left: Found) -> bool {
+        self.writer.unlock_of(holder, Found::Inconsistent, left)
     }
 
     /// The owner says that nobody ever can repair what the lock guards. Releases the lock.

@@ -15,6 +15,7 @@ use ipc_core::Shareable;
 use ipc_core::primitive::{killed, panicking};
 
 use super::ReentrantMutex;
+use crate::raw::holder::Holder;
 use crate::raw::reentrant::RawReentrant;
 use crate::raw::tagged::Tagged;
 
@@ -40,6 +41,7 @@ use crate::raw::tagged::Tagged;
 pub struct ReentrantMutexGuard<'a, T: Shareable> {
     /// With [`PANICKING`].
     mutex: Tagged<'a, ReentrantMutex<T>>,
+    holder: Holder,
     /// The depth is that of the thread that took it.
     not_send: PhantomData<*const ()>,
 }
@@ -56,7 +58,7 @@ static_assertions::assert_not_impl_any!(ReentrantMutexGuard<'static, u64>: Send)
 impl<'a, T: Shareable> ReentrantMutexGuard<'a, T> {
     pub(super) fn new(mutex: &'a ReentrantMutex<T>) -> Self {
         let tag = if panicking() { PANICKING } else { 0 };
-        Self { mutex: Tagged::new(mutex, tag), not_send: PhantomData }
+        Self { mutex: Tagged::new(mutex, tag), holder: Holder::this(), not_send: PhantomData }
     }
 
     fn raw(&self) -> &'a RawReentrant {
@@ -86,7 +88,9 @@ impl<'a, T: Shareable> ReentrantMutexGuard<'a, T> {
     #[must_use = "there is none while the thread has another guard"]
     pub fn exclusive(&mut self) -> Option<Exclusive<'_, T>> {
         let mutex = self.mutex.get();
-        mutex.raw.borrow().then(|| Exclusive { mutex, not_send: PhantomData })
+        let holder = self.holder;
+        let lends = holder.here().is_some() && mutex.raw.borrow();
+        lends.then(|| Exclusive { mutex, holder, not_send: PhantomData })
     }
 }
 
@@ -102,7 +106,7 @@ impl<T: Shareable> Deref for ReentrantMutexGuard<'_, T> {
 
 impl<T: Shareable> Drop for ReentrantMutexGuard<'_, T> {
     fn drop(&mut self) {
-        if killed() {
+        if killed() || self.holder.here().is_none() {
             return;
         }
         self.raw().unlock(panicking() && self.mutex.tag() & PANICKING == 0);
@@ -121,6 +125,7 @@ impl<T: Shareable + fmt::Debug> fmt::Debug for ReentrantMutexGuard<'_, T> {
 /// If it is forgotten, the guard lends nothing more, and lets nobody in until it is dropped.
 pub struct Exclusive<'g, T: Shareable> {
     mutex: &'g ReentrantMutex<T>,
+    holder: Holder,
     not_send: PhantomData<*const ()>,
 }
 
@@ -148,7 +153,7 @@ impl<T: Shareable> DerefMut for Exclusive<'_, T> {
 
 impl<T: Shareable> Drop for Exclusive<'_, T> {
     fn drop(&mut self) {
-        if !killed() {
+        if !killed() && self.holder.here().is_some() {
             self.mutex.raw.give_back();
         }
     }
@@ -210,7 +215,9 @@ impl<'a, T: Shareable> ReentrantRecovered<'a, T> {
     /// ```
     pub fn mark_consistent(self) -> ReentrantMutexGuard<'a, T> {
         // In a forked child's copy there is nothing to say.
-        self.0.raw().mutex.mark_consistent();
+        if self.0.holder.here().is_some() {
+            self.0.raw().mutex.mark_consistent();
+        }
         self.0
     }
 
@@ -234,7 +241,7 @@ impl<'a, T: Shareable> ReentrantRecovered<'a, T> {
     /// assert!(matches!(LOCK.lock(), Err(ReentrantLockError::Unrecoverable)));
     /// ```
     pub fn poison(self) -> Result<(), Self> {
-        if !self.0.raw().poison() {
+        if self.0.holder.here().is_none() || !self.0.raw().poison() {
             return Err(self);
         }
         core::mem::forget(self);

@@ -13,6 +13,7 @@ use ipc_core::Shareable;
 use ipc_core::primitive::{killed, panicking};
 
 use super::RwLock;
+use crate::raw::holder::Holder;
 use crate::raw::mutex::Found;
 use crate::raw::rwlock::Slot;
 use crate::raw::tagged::Tagged;
@@ -25,6 +26,7 @@ use crate::raw::tagged::Tagged;
 pub struct RwLockReadGuard<'a, T: Shareable, const READERS: usize> {
     lock: &'a RwLock<T, READERS>,
     slot: &'a Slot,
+    holder: Holder,
     /// The baton of a lock belongs to the thread that took it.
     not_send: PhantomData<*const ()>,
 }
@@ -37,8 +39,8 @@ static_assertions::assert_not_impl_any!(RwLockReadGuard<'static, u64, 1>: Send);
 
 impl<'a, T: Shareable, const READERS: usize> RwLockReadGuard<'a, T, READERS> {
     #[inline]
-    pub(super) fn new(lock: &'a RwLock<T, READERS>, slot: &'a Slot) -> Self {
-        Self { lock, slot, not_send: PhantomData }
+    pub(super) fn new(lock: &'a RwLock<T, READERS>, slot: &'a Slot, holder: Holder) -> Self {
+        Self { lock, slot, holder, not_send: PhantomData }
     }
 }
 
@@ -56,8 +58,8 @@ impl<T: Shareable, const READERS: usize> Drop for RwLockReadGuard<'_, T, READERS
     #[inline]
     fn drop(&mut self) {
         if !killed() {
-            // A copy of a guard in a forked child has no slot; there is nothing for it to release.
-            self.lock.raw.unlock_read(self.slot);
+            // A copy of a guard in a forked child was made by another process; there is nothing for it to release.
+            self.lock.raw.unlock_read(self.slot, self.holder);
         }
     }
 }
@@ -79,6 +81,7 @@ impl<T: Shareable + fmt::Debug, const READERS: usize> fmt::Debug
 pub struct RwLockWriteGuard<'a, T: Shareable, const READERS: usize> {
     /// With [`INCONSISTENT`] and [`PANICKING`], in one word as that of a [`MutexGuard`](crate::MutexGuard).
     lock: Tagged<'a, RwLock<T, READERS>>,
+    holder: Holder,
     not_send: PhantomData<*const ()>,
 }
 
@@ -98,7 +101,8 @@ impl<'a, T: Shareable, const READERS: usize> RwLockWriteGuard<'a, T, READERS> {
     pub(super) fn new(lock: &'a RwLock<T, READERS>, found: Found) -> Self {
         let inconsistent = if found == Found::Inconsistent { INCONSISTENT } else { 0 };
         let panicking = if panicking() { PANICKING } else { 0 };
-        Self { lock: Tagged::new(lock, inconsistent | panicking), not_send: PhantomData }
+        let lock = Tagged::new(lock, inconsistent | panicking);
+        Self { lock, holder: Holder::this(), not_send: PhantomData }
     }
 }
 
@@ -129,8 +133,7 @@ impl<T: Shareable, const READERS: usize> Drop for RwLockWriteGuard<'_, T, READER
         let panicked = panicking() && self.lock.tag() & PANICKING == 0;
         let in_order = !panicked && self.lock.tag() & INCONSISTENT == 0;
         let left = if in_order { Found::Consistent } else { Found::Inconsistent };
-        // A copy of a guard in a forked child is not the owner; there is nothing for it to release.
-        self.lock.get().raw.unlock(left);
+        self.lock.get().raw.unlock(self.holder, left);
     }
 }
 
@@ -203,7 +206,9 @@ impl<'a, T: Shareable, const READERS: usize> RwLockRecovered<'a, T, READERS> {
     /// assert!(matches!(LOCK.read(), Err(RwLockError::Unrecoverable)));
     /// ```
     pub fn poison(self) {
-        self.0.lock.get().raw.poison();
+        if self.0.holder.here().is_some() {
+            self.0.lock.get().raw.poison();
+        }
         core::mem::forget(self);
     }
 }

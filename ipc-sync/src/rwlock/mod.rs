@@ -20,6 +20,7 @@ use ipc_core::clock::Deadline;
 use ipc_core::identity::ProcessId;
 use ipc_core::primitive::UnsafeCell;
 
+use crate::raw::holder::Holder;
 use crate::raw::mutex::Found;
 use crate::raw::rwlock::{Entered, MissedRead, RawRwLock};
 use crate::raw::until::Until;
@@ -473,7 +474,7 @@ impl<T: Shareable, const READERS: usize> RwLock<T, READERS> {
     #[inline]
     fn read_until(&self, until: Until) -> Reading<'_, T, READERS> {
         match self.raw.read_uncontended() {
-            Ok(slot) => Ok(RwLockReadGuard::new(self, slot)),
+            Ok((slot, holder)) => Ok(RwLockReadGuard::new(self, slot, holder)),
             Err(missed) => self.read_contended(missed, until),
         }
     }
@@ -485,7 +486,7 @@ impl<T: Shareable, const READERS: usize> RwLock<T, READERS> {
         until: Until,
     ) -> Reading<'a, T, READERS> {
         match self.raw.read_contended(missed, until)? {
-            Entered::Reading(slot) => Ok(RwLockReadGuard::new(self, slot)),
+            Entered::Reading(slot) => Ok(RwLockReadGuard::new(self, slot, Holder::this())),
             Entered::Recovering => Err(RwLockError::Recovered(RwLockRecovered::new(self))),
             Entered::Full => Err(RwLockError::TooManyReaders),
         }
