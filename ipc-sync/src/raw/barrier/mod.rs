@@ -420,16 +420,22 @@ impl<'a> RawBarrier<'a> {
                 Ok(now) | Err(now) => now,
             };
         }
-        if let Ok(me) = identity::current() {
-            for (place, word) in self.each(self.all()) {
-                let bits = word.load(Ordering::Acquire);
-                if self.judge(place, bits, me).is_some() {
-                    self.replace(word, bits, 0);
-                }
-            }
-        }
+        self.free_lost(seen);
         // If it fails, another one has done it, or has broken it since.
         let _ = self.exchange(seen, seen.whole());
+    }
+
+    /// Frees the places of members that will never come, for as long as it is `seen`, which is broken by a reset.
+    fn free_lost(self, seen: Phase) {
+        let Ok(me) = identity::current() else { return };
+        for (place, word) in self.each(self.all()) {
+            let bits = word.load(Ordering::Acquire);
+            // In this order. Another one's reset may be over by now: who is lost since then is missing in a turn whose
+            // members must be told of it. Who was lost before will never be anybody of the next crew.
+            if self.judge(place, bits, me).is_some() && self.phase() == seen {
+                self.replace(word, bits, 0);
+            }
+        }
     }
 
     /// Gives up `seat`. Unless `someone_comes` for it, that breaks the barrier.
@@ -564,5 +570,27 @@ impl Drop for BreakOnDrop<'_> {
         if !killed() {
             self.0.break_for(Cause::Panicked);
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Of two who reset it at once one is done, and the next crew is there, when the other comes to its place.
+    #[test]
+    fn a_slow_reset_frees_no_place_of_the_next_crew() {
+        let (head, places) = (Head::new(1), [AtomicU64::new(0)]);
+        let barrier = RawBarrier::new(&head, &places);
+        let seen = barrier.phase().renewed().broken(Cause::Reset);
+        assert_eq!(barrier.try_end(barrier.phase(), seen), Ok(seen));
+        barrier.reset();
+        assert!(barrier.join().is_ok() && !barrier.is_broken());
+        // The new member is killed as it leaves: those who wait have yet to find its mark.
+        places[0].fetch_or(LEAVING, Ordering::Relaxed);
+        barrier.free_lost(seen);
+        assert_eq!(barrier.members(), 1, "nobody will be told");
+        barrier.reset();
+        assert_eq!(barrier.members(), 0);
     }
 }
