@@ -5,7 +5,9 @@
 mod file_size;
 mod sleep;
 mod until;
+mod yield_now;
 
 pub use file_size::check_file_size;
 pub use sleep::sleep_until;
 pub use until::Until;
+pub use yield_now::yield_now;

@@ -37,8 +37,9 @@
 //!
 //! For a change that is worth several wake-ups "none" takes the place of "roused": everybody is woken.
 //!
-//! Whoever was woken this way, is faster than the change and finds the gate still roused, naps for a moment on the
-//! number, where nobody is woken, before he goes to sleep again and so makes the other begin anew. Without that one
+//! Whoever was woken this way, is faster than the change and finds the gate still roused, does not go to sleep again at
+//! once, which would make the other begin anew. First he yields the processor: if he has taken it from his waker, the
+//! change is there as he comes back. Then he naps for a moment on the number, where nobody is woken. Without that one
 //! of high priority would for ever keep his waker, on the same processor, from the second step.
 //!
 //! # Who needs what
@@ -295,7 +296,9 @@ impl Gated {
         mut attempt: impl FnMut() -> Result<R, u32>,
     ) -> Result<R, WaitError> {
         let mut looks = Looks::new();
-        let (mut interrupted, mut napped) = (false, false);
+        let mut interrupted = false;
+        // How often this thread has found the gate roused and nothing to take, since it last slept.
+        let mut early = 0;
         loop {
             if until.has_passed() {
                 return Err(WaitError::TimedOut);
@@ -305,11 +308,14 @@ impl Gated {
             if !spin_until(|| self.number(Ordering::Relaxed) != seen) {
                 baton.arm();
                 let slice = looks.sleep_until(until.deadline());
-                napped = !napped && self.is_roused();
-                let wake = if napped {
-                    self.nap(seen, slice, until)?
-                } else {
-                    self.park(seen, slice, until)?
+                early = if early < 2 && self.is_roused() { early + 1 } else { 0 };
+                let wake = match early {
+                    0 => self.park(seen, slice, until)?,
+                    1 => {
+                        ipc_core::os::yield_now();
+                        Wake::Changed
+                    }
+                    _ => self.nap(seen, slice, until)?,
                 };
                 interrupted = wake == Wake::Interrupted && until.is_interruptible();
             }
