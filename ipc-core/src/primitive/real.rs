@@ -148,6 +148,13 @@ pub mod identity {
         Identity::known()
     }
 
+    /// The calling process, if it is `id` and has asked before.
+    #[inline]
+    #[must_use]
+    pub fn known_as(id: ProcessId) -> Option<Identity> {
+        Identity::known().filter(|me| me.id == id)
+    }
+
     /// What the kernel says about `process`.
     #[must_use]
     pub fn liveness(process: ProcessId) -> Liveness {

@@ -31,6 +31,6 @@ impl Holder {
     /// Who the calling process is, if it is this one. A forked child that does not know who it is has made no guard.
     #[inline]
     pub(crate) fn here(self) -> Option<Identity> {
-        identity::known().filter(|me| self.0 == Some(me.id))
+        identity::known_as(self.0?)
     }
 }

@@ -37,7 +37,7 @@ pub enum Fault {
     NoFence,
     /// The "none asleep" flag is set without waking everybody.
     ClearWithoutWakeAll,
-    /// The compare-exchange that releases a word does not compare.
+    /// Whoever releases a word does not ask whether it is his: neither the guard nor the compare-exchange compares.
     ReleaseBySwap,
     /// A thread whose time is over keeps the wake-up that came at the same moment to itself.
     WakeNotPassedOn,
@@ -287,6 +287,11 @@ pub fn current() -> Result<Identity, NoIdentity> {
 
 pub fn known() -> Option<Identity> {
     thread().map(|thread| thread.me)
+}
+
+/// The calling process, if it is `id`.
+pub fn known_as(id: ProcessId) -> Option<Identity> {
+    known().filter(|me| me.id == id || has_fault(Fault::ReleaseBySwap))
 }
 
 /// The first threads of all processes have the same number, as they have in the real world.

@@ -54,7 +54,7 @@ pub mod futex {
 }
 
 pub mod identity {
-    pub use super::kernel::{current, known, liveness};
+    pub use super::kernel::{current, known, known_as, liveness};
 }
 
 pub mod baton {
