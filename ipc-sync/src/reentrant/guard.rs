@@ -28,9 +28,8 @@ use crate::raw::tagged::Tagged;
 /// Dropped by a panic, it leaves the value inconsistent: whoever locks next, be it this thread, gets
 /// [`ReentrantLockError::Recovered`](crate::ReentrantLockError::Recovered).
 ///
-/// In a forked child, a copy of a guard releases nothing of its parent's. It must not be used there, nor dropped while
-/// the child itself has the lock: that would release it. A guard belongs to its thread, so that no other can release
-/// the lock:
+/// In a forked child, a copy of a guard releases nothing, whatever that child holds. Nor has it the lock: whoever looks
+/// at the value through it races with the parent. A guard belongs to its thread, so that no other can release the lock:
 ///
 /// ```compile_fail,E0277
 /// static LOCK: ipc_sync::ReentrantMutex<u32> = ipc_sync::ReentrantMutex::new(0);

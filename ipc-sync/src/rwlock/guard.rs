@@ -20,8 +20,8 @@ use crate::raw::tagged::Tagged;
 
 /// The lock, held for reading. Dropping it releases it.
 ///
-/// In a forked child, a copy of a guard releases nothing of its parent's. It must not be used there, nor dropped while
-/// the child itself has the lock: that would release it.
+/// In a forked child, a copy of a guard releases nothing, whatever that child holds. Nor has it the lock: whoever looks
+/// at the value through it races with the parent.
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct RwLockReadGuard<'a, T: Shareable, const READERS: usize> {
     lock: &'a RwLock<T, READERS>,
