@@ -286,9 +286,10 @@ impl<const READERS: usize> RawRwLock<READERS> {
         let mut slots = from_start.iter().chain(before);
         let claim = |slot: &Slot, seen| slot.replace(seen, me.id.to_bits()).is_ok();
         slots.clone().find(|slot| slot.word() == FREE && claim(slot, FREE)).or_else(|| {
+            // Or one that has become free since.
             slots.find(|slot| {
                 let seen = slot.word();
-                self.is_dead(seen, me) && claim(slot, seen)
+                (seen == FREE || self.is_dead(seen, me)) && claim(slot, seen)
             })
         })
     }
