@@ -32,7 +32,7 @@ use crate::raw::until::Until;
 /// Dropped, be it by a panic, by `?` or at the end, it leaves the barrier, which is *broken* by that
 /// ([`Breach::Left`](crate::Breach::Left)): the others would wait for one who does not come. A turn
 /// that has opened already is not affected: whoever waited for it gets through, however late it looks. When all members have
-/// left, whoever joins next finds the barrier as new. To let somebody else take the place there is
+/// left, whoever joins next finds the barrier as new, unless something else had broken it: that takes a reset. To let somebody else take the place there is
 /// [`leave`](Self::leave).
 #[must_use = "a member that is dropped breaks the barrier"]
 pub struct BarrierMember<'a> {
