@@ -334,7 +334,8 @@ mod tests {
                     || peers.clone().any(|name| name == target.peer),
                 "{target:?}"
             );
-            let ours = [RING, BYTES, MUTEX, SPAWN, PREPARED, FORKSERVER, CONNECTION];
+            let ours =
+                [RING, BYTES, MUTEX, RWLOCK, SEMAPHORE, SPAWN, PREPARED, FORKSERVER, CONNECTION];
             assert!(ours.contains(&target.lead), "{target:?}");
             let fast = workload.measure.is_rate();
             assert_eq!(fast, matches!(target.bound, AtLeast(_)), "{target:?}: rates are high");
