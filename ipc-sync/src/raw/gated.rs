@@ -39,7 +39,7 @@
 //!
 //! Whoever was woken this way, is faster than the change and finds the gate still roused, does not go to sleep again at
 //! once, which would make the other begin anew. First he yields the processor: if he has taken it from his waker, the
-//! change is there as he comes back. Then he naps for a moment on the number, where nobody is woken. Without that one
+//! change is there as he comes back. Then he naps on the number, where nobody is woken, each time for longer. Without that one
 //! of high priority would for ever keep his waker, on the same processor, from the second step.
 //!
 //! # Who needs what
@@ -82,8 +82,11 @@ pub(super) const NONE: u64 = 1 << 31;
 const ROUSED: u64 = 1 << ROUSED_BIT;
 const ROUSED_BIT: u16 = 30;
 
-/// How long one who was woken for a change waits for it before it sleeps again: some hundred times what it takes.
+/// How long one who was woken for a change waits for it before it sleeps again: some hundred times what it takes. Each
+/// nap of a wait is twice as long as the one before, up to [`LONGEST_NAP`]: a waker that is slower than one, because it is
+/// traced or has little of a processor, gets its turn in one of the next.
 const NAP: Duration = Duration::from_millis(1);
+const LONGEST_NAP: Duration = Duration::from_millis(64);
 
 #[derive(Debug)]
 #[repr(transparent)]
@@ -299,6 +302,7 @@ impl Gated {
         let mut interrupted = false;
         // How often this thread has found the gate roused and nothing to take, since it last slept.
         let mut early = 0;
+        let mut nap = NAP;
         loop {
             if until.has_passed() {
                 return Err(WaitError::TimedOut);
@@ -315,7 +319,11 @@ impl Gated {
                         ipc_core::os::yield_now();
                         Wake::Changed
                     }
-                    _ => self.nap(seen, slice, until)?,
+                    _ => {
+                        let time = nap;
+                        nap = LONGEST_NAP.min(2 * nap);
+                        self.nap(seen, time, slice, until)?
+                    }
                 };
                 interrupted = wake == Wake::Interrupted && until.is_interruptible();
             }
@@ -338,11 +346,17 @@ impl Gated {
         !cfg!(loom) && self.0.load(Ordering::Relaxed) & ROUSED != 0
     }
 
-    /// Sleeps for a moment while the number is `seen`, and leaves the gate as it is. It sleeps on the number: nobody's
+    /// Sleeps `time` at most while the number is `seen`, and leaves the gate as it is. It sleeps on the number: nobody's
     /// wake-up must go to one who has had one.
     #[cold]
-    fn nap(&self, seen: u32, slice: Deadline, until: Until) -> Result<Wake, WaitError> {
-        let (entry, end) = (Entry::new(Word::High(&self.0), seen), Deadline::after(NAP));
+    fn nap(
+        &self,
+        seen: u32,
+        time: Duration,
+        slice: Deadline,
+        until: Until,
+    ) -> Result<Wake, WaitError> {
+        let (entry, end) = (Entry::new(Word::High(&self.0), seen), Deadline::after(time));
         let wake = futex::sleep(&[entry], None, slice.min(end), until.is_interruptible());
         wake.map_err(WaitError::Os)
     }
