@@ -8,18 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use ipc_sync::{Barrier, BarrierError, BarrierMember, Breach, Deadline};
-
-/// Ends the tests if they hang. libtest itself says which of them had begun.
-fn watch() {
-    static WATCHDOG: std::sync::Once = std::sync::Once::new();
-    WATCHDOG.call_once(|| {
-        thread::spawn(|| {
-            thread::sleep(Duration::from_secs(120));
-            eprintln!("the watchdog ends the tests: one of those that have not reported hangs");
-            std::process::abort();
-        });
-    });
-}
+use ipc_testkit::watchdog::watch;
 
 fn broken<T>(breach: Breach) -> Result<T, BarrierError> {
     Err(BarrierError::Broken(breach))

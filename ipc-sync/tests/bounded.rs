@@ -8,27 +8,15 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use core::time::Duration;
-use std::sync::Once;
 use std::thread;
 
 use ipc_sync::{
     AcquireError, BinarySemaphore, BoundedSemaphore, CountingSemaphore, NotOurs, PermitTicket,
     ProcessId, TooManyPermits, WaitError,
 };
+use ipc_testkit::watchdog::watch;
 
 const TURNS: usize = if cfg!(miri) { 20 } else { 5_000 };
-
-/// Ends the tests if they hang. libtest itself says which of them had begun.
-fn watch() {
-    static WATCHDOG: Once = Once::new();
-    WATCHDOG.call_once(|| {
-        thread::spawn(|| {
-            thread::sleep(Duration::from_secs(120));
-            eprintln!("the watchdog ends the tests: one of those that have not reported hangs");
-            std::process::abort();
-        });
-    });
-}
 
 #[test]
 fn never_more_inside_than_permits() {

@@ -7,18 +7,7 @@ use std::thread;
 use ipc_sync::{
     BelowZero, Condvar, Deadline, EventCount, Latch, LockError, Mutex, MutexGuard, WaitError,
 };
-
-/// Ends the tests if they hang. libtest itself says which of them had begun.
-fn watch() {
-    static WATCHDOG: std::sync::Once = std::sync::Once::new();
-    WATCHDOG.call_once(|| {
-        thread::spawn(|| {
-            thread::sleep(Duration::from_secs(120));
-            eprintln!("the watchdog ends the tests: one of those that have not reported hangs");
-            std::process::abort();
-        });
-    });
-}
+use ipc_testkit::watchdog::watch;
 
 fn held<'a>(result: Result<MutexGuard<'a, u32>, LockError<'a, u32>>) -> MutexGuard<'a, u32> {
     result.unwrap_or_else(|error| panic!("{error}"))

@@ -101,7 +101,7 @@ fn notified_key() {
 fn attempt_may_panic() {
     let world = world();
     let mut giver = fork_fn(|| {
-        std::thread::sleep(Duration::from_millis(20));
+        await_sleep(rustix::process::getppid().expect("the taker"));
         world.give(1);
         0
     })

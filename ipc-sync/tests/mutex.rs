@@ -8,18 +8,7 @@ use std::time::Instant;
 use ipc_core::clock::Deadline;
 use ipc_core::identity::ProcessId;
 use ipc_sync::{LockError, Mutex};
-
-/// Ends the tests if they hang. libtest itself says which of them had begun.
-fn watch() {
-    static WATCHDOG: std::sync::Once = std::sync::Once::new();
-    WATCHDOG.call_once(|| {
-        thread::spawn(|| {
-            thread::sleep(Duration::from_secs(120));
-            eprintln!("the watchdog ends the tests: one of those that have not reported hangs");
-            std::process::abort();
-        });
-    });
-}
+use ipc_testkit::watchdog::watch;
 
 /// A lock whose memory is never used for anything else.
 macro_rules! lock_in_static {

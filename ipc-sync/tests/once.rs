@@ -6,18 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use ipc_sync::{Deadline, Once, OnceError, OnceLock, ProcessId, SetError, WaitError};
-
-/// Ends the tests if they hang. libtest itself says which of them had begun.
-fn watch() {
-    static WATCHDOG: std::sync::Once = std::sync::Once::new();
-    WATCHDOG.call_once(|| {
-        thread::spawn(|| {
-            thread::sleep(Duration::from_secs(120));
-            eprintln!("the watchdog ends the tests: one of those that have not reported hangs");
-            std::process::abort();
-        });
-    });
-}
+use ipc_testkit::watchdog::watch;
 
 fn once() -> Once {
     watch();

@@ -8,18 +8,7 @@ use ipc_sync::{
     Deadline, ProcessId, ReentrantLockError, ReentrantMutex, ReentrantMutexGuard,
     ReentrantRecovered,
 };
-
-/// Ends the tests if they hang. libtest itself says which of them had begun.
-fn watch() {
-    static WATCHDOG: std::sync::Once = std::sync::Once::new();
-    WATCHDOG.call_once(|| {
-        thread::spawn(|| {
-            thread::sleep(Duration::from_secs(120));
-            eprintln!("the watchdog ends the tests: one of those that have not reported hangs");
-            std::process::abort();
-        });
-    });
-}
+use ipc_testkit::watchdog::watch;
 
 /// A lock whose memory is never used for anything else.
 macro_rules! lock_in_static {

@@ -9,6 +9,7 @@
 //! | [`cases`] | runs each test case in a process of its own, and looks at what it left behind |
 //! | [`battery`] | ready-made scenarios for anything that is a lock or a ring |
 //! | [`controls`] | structures that are known to break when a process dies; the harness must find them broken |
+//! | [`watchdog`] | ends a libtest program that hangs |
 //! | [`shared`] | memory that all forked processes see at the same address |
 //!
 //! Used from `tests/` only, never from `#[cfg(test)]`: a unit test would link a second copy of the crate under test.
@@ -24,3 +25,4 @@ pub mod oracle;
 pub mod shared;
 pub mod stepkill;
 mod sys;
+pub mod watchdog;
