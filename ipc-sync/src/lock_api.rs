@@ -40,7 +40,8 @@ use crate::raw::until::Until;
 /// program, since neither the layout of a [`lock_api::Mutex`] nor that of its value is fixed, and where the value means
 /// the same to all: no pointers, or a mapping that is at the same address everywhere, as after a fork. A region of
 /// `ipc-shm` refuses it for that reason; a mapping of your own does not. A `lock_api::ReentrantMutex` does not tell
-/// processes apart: see [`ReentrantMutex`](crate::ReentrantMutex).
+/// processes apart: see [`ReentrantMutex`](crate::ReentrantMutex). A guard of the parent's must not be dropped in a
+/// forked child that holds the lock itself: it would release that. (The guards of this crate know whose they are.)
 ///
 /// # Examples
 ///
@@ -199,7 +200,8 @@ unsafe impl lock_api::RawMutex for RawMutex {
 
     #[inline]
     unsafe fn unlock(&self) {
-        // A forked child's copy of a guard changes nothing.
+        // A forked child's copy of a guard changes nothing, unless the child holds the lock: these guards have no room
+        // for whose they are.
         self.0.unlock(Found::Consistent, Found::Consistent);
     }
 

@@ -82,9 +82,10 @@ use ipc_core::primitive::{AtomicU32, AtomicU64, Ordering, identity};
 
 use super::gate::Gate;
 use super::holder::Holder;
-use super::patience::{Looks, spin_until};
+use super::patience::spin_until;
 use super::residence::Residence;
 use super::until::Until;
+use super::wait::Wait;
 
 /// 16 bytes and 8 for each slot; every pattern of them is some state.
 #[derive(Debug)]
@@ -221,40 +222,36 @@ impl<const N: usize> RawPermits<N> {
     }
 
     fn claim_or_wait(&self, me: Identity, until: Until) -> Result<(u32, bool), Refused> {
-        let mut looks = Looks::new();
-        let (mut must_look, mut interrupted) = (false, false);
+        let mut wait = Wait::new(until);
         loop {
             // What came in time counts, however late this thread is: first the time, then the slots.
-            let expired = interrupted || until.has_passed();
-            must_look |= looks.is_due() || expired;
+            let is_over = wait.is_over();
+            let asks = wait.asks(is_over);
             // Who goes to sleep looks once more, and so does the kernel; who gives up must know.
-            let free = if expired { self.claim_free(me) } else { self.look(me) };
+            let free = if is_over { self.claim_free(me) } else { self.look(me) };
             if let Some(slot) = free {
                 return Ok((slot, false));
             }
-            // Nobody gives up on dead owners without having looked.
-            if must_look {
+            if asks {
                 match self.claim_dead(me)? {
                     Found::Dead(slot) => {
                         // The kernel has woken one for each thread that died, however many permits it had.
                         self.gate.wake_one();
                         return Ok((slot, true));
                     }
-                    Found::Changed => continue,
-                    Found::Alive => must_look = false,
+                    Found::Changed => {
+                        wait.ask_again();
+                        continue;
+                    }
+                    Found::Alive => {}
                 }
             }
-            if expired {
-                return Err(self.give_up(until, interrupted));
+            if is_over {
+                return Err(self.give_up(&wait));
             }
             if !spin_until(|| self.words().any(|word| state(word) == State::Free)) {
-                match self.park(looks.sleep_until(until.deadline()), until) {
-                    Ok(Wake::Woken) => looks.hasten(),
-                    Ok(Wake::Changed) => {}
-                    Ok(Wake::Interrupted) => interrupted = until.is_interruptible(),
-                    Ok(Wake::TimedOut) => must_look = true,
-                    Err(errno) => return Err(Refused::Os(errno)),
-                }
+                let wake = self.park(wait.slice(), until);
+                wait.slept(wake).map_err(Refused::Os)?;
             }
         }
     }
@@ -351,12 +348,12 @@ impl<const N: usize> RawPermits<N> {
     /// The time is over, or a signal has come. A wake-up that was meant for whoever sleeps longest may
     /// have come to this thread in the last moment: it goes on to the next.
     #[cold]
-    fn give_up(&self, until: Until, interrupted: bool) -> Refused {
-        if until.deadline().is_none() {
+    fn give_up(&self, wait: &Wait) -> Refused {
+        if !wait.may_sleep() {
             return Refused::WouldBlock;
         }
         self.gate.wake_one();
-        if interrupted { Refused::Os(Errno::INTR) } else { Refused::TimedOut }
+        if wait.is_interrupted() { Refused::Os(Errno::INTR) } else { Refused::TimedOut }
     }
 
     /// Gives back what this process holds. `false`: it does not hold it, and nothing was changed.
@@ -413,21 +410,20 @@ impl<const N: usize> RawPermits<N> {
 
     /// Takes everything away from `owner` and frees it: how much.
     pub(crate) fn evict(&self, owner: ProcessId) -> usize {
-        let stamp = self.stamp();
-        let freed = |slot: u32| {
-            [0, IN_TRANSFER].iter().any(|sent| self.replace(slot, owner.to_bits() | sent, stamp))
+        let freed = |slot: &AtomicU64| {
+            // Acquire: the stamp counts the claim that is undone, and so is another one than before it.
+            let word = slot.load(Ordering::Acquire);
+            word & !IN_TRANSFER == owner.to_bits() && replace(slot, word, self.stamp())
         };
-        let count = (0..N as u32).filter(|&slot| freed(slot)).count();
+        let count = self.slots.iter().filter(|slot| freed(slot)).count();
         self.gate.wake_all();
         count
     }
 
-    /// A step that only the owner may make, or nobody else any more.
+    /// A step that only the owner may make.
     #[inline]
     fn replace(&self, slot: u32, from: u64, to: u64) -> bool {
-        let Some(word) = self.slots.get(slot as usize) else { return false };
-        // SYNC: what was done while the permit was held (Acquire in `claim`).
-        word.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed).is_ok()
+        self.slots.get(slot as usize).is_some_and(|slot| replace(slot, from, to))
     }
 
     pub(crate) fn available(&self) -> usize {
@@ -451,6 +447,13 @@ impl<const N: usize> RawPermits<N> {
     pub(crate) fn admit(&self) {
         self.residence.admit();
     }
+}
+
+/// A step that only the owner may make, or nobody else any more.
+#[inline]
+fn replace(slot: &AtomicU64, from: u64, to: u64) -> bool {
+    // SYNC: what was done while the permit was held (Acquire in `claim`).
+    slot.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed).is_ok()
 }
 
 #[cfg(not(loom))]

@@ -3,6 +3,7 @@
 use core::mem::replace;
 
 use ipc_core::Errno;
+use ipc_core::clock::Deadline;
 use ipc_core::identity::ProcessId;
 use ipc_core::primitive::futex::{Entry, Wake, Word};
 use ipc_core::primitive::{AtomicU64, Ordering};
@@ -36,15 +37,34 @@ impl Wait {
         Self { until, looks: Looks::new(), must_look: false, interrupted: false, is_last: false }
     }
 
+    /// Whether it is over, because of its time or by a signal.
+    pub(crate) fn is_over(&self) -> bool {
+        self.interrupted || self.until.has_passed()
+    }
+
+    pub(crate) const fn is_interrupted(&self) -> bool {
+        self.interrupted
+    }
+
+    /// Whether to ask the kernel in this turn who lives. Whoever gives up, because it `is_over`, asks before.
+    pub(crate) fn asks(&mut self, is_over: bool) -> bool {
+        let is_due = self.looks.is_due();
+        replace(&mut self.must_look, false) || is_over || is_due
+    }
+
+    /// What was asked may be otherwise by now: ask in the next turn, too.
+    pub(crate) const fn ask_again(&mut self) {
+        self.must_look = true;
+    }
+
     /// `None`: the word is to be read once more. The time is over, and what came in time counts, however late this
     /// thread is.
     pub(crate) fn turn(&mut self) -> Option<Turn> {
-        let (ends, due) = (self.interrupted || self.until.has_passed(), self.looks.is_due());
-        if ends && self.until.deadline().is_some() && !replace(&mut self.is_last, true) {
+        let ends = self.is_over();
+        if ends && self.may_sleep() && !replace(&mut self.is_last, true) {
             return None;
         }
-        let asks = replace(&mut self.must_look, false) || ends || due;
-        Some(Turn { asks, ends })
+        Some(Turn { asks: self.asks(ends), ends })
     }
 
     /// Whether a wait that has ended may have slept before, and so may have been woken in the last moment.
@@ -73,16 +93,26 @@ impl Wait {
             return Ok(false);
         }
         let state = Entry::new(Word::Low(word), seen as u32);
-        let slice = self.looks.sleep_until(self.until.deadline());
-        match gate.park(state, Some(owner), slice, self.until.is_interruptible()) {
-            Ok(Wake::Woken) => {
+        let slice = self.slice();
+        let wake = gate.park(state, Some(owner), slice, self.until.is_interruptible());
+        self.slept(wake).map_err(Refused::Os)
+    }
+
+    /// Until when to sleep: the next time to ask, or the end.
+    pub(crate) fn slice(&mut self) -> Deadline {
+        self.looks.sleep_until(self.until.deadline())
+    }
+
+    /// What ended a sleep, for the next turn. Whether this thread has taken a wake-up.
+    pub(crate) fn slept(&mut self, wake: ipc_core::Result<Wake>) -> ipc_core::Result<bool> {
+        match wake? {
+            Wake::Woken => {
                 self.looks.hasten();
                 return Ok(true);
             }
-            Ok(Wake::Changed) => {}
-            Ok(Wake::Interrupted) => self.interrupted = self.until.is_interruptible(),
-            Ok(Wake::TimedOut) => self.must_look = true,
-            Err(errno) => return Err(Refused::Os(errno)),
+            Wake::Changed => {}
+            Wake::Interrupted => self.interrupted = self.until.is_interruptible(),
+            Wake::TimedOut => self.must_look = true,
         }
         Ok(false)
     }

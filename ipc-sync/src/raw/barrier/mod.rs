@@ -61,9 +61,10 @@ use ipc_core::{Errno, Result as OsResult};
 
 use super::armed::Armed;
 use super::gate::Gate;
-use super::patience::{Looks, spin_until};
+use super::patience::spin_until;
 use super::residence::Residence;
 use super::until::Until;
+use super::wait::Wait;
 use crate::{BarrierError, Breach};
 
 pub(crate) use phase::{Cause, Phase};
@@ -326,27 +327,25 @@ impl<'a> RawBarrier<'a> {
 
     fn await_opening(self, seat: Seat, me: Identity, arrival: Arrival, until: Until) -> Waited {
         let gate = &self.head.gates[arrival.turn];
-        let mut looks = Looks::new();
-        let (mut has_slept, mut must_look, mut interrupted) = (false, false, false);
+        let mut wait = Wait::new(until);
+        let mut has_slept = false;
         let (ended, phase) = loop {
             let seen = self.phase();
             if let Some(ended) = ended(seen, seat, arrival) {
                 break (ended, seen);
             }
-            let (expired, due) = (interrupted || until.has_passed(), looks.is_due());
-            // Nobody gives up before it has looked for the dead.
-            if must_look || expired || due {
-                must_look = false;
-                if let Some(cause) = self.lost(self.missing(seen), me) {
-                    // Whatever came of it is seen at the next look.
-                    let _ = self.try_break(seen, cause);
-                    continue;
-                }
+            let is_over = wait.is_over();
+            if wait.asks(is_over)
+                && let Some(cause) = self.lost(self.missing(seen), me)
+            {
+                // Whatever came of it is seen at the next look.
+                let _ = self.try_break(seen, cause);
+                continue;
             }
-            if interrupted {
+            if wait.is_interrupted() {
                 return Waited::Unfinished(arrival, BarrierError::Os(Errno::INTR));
             }
-            if expired {
+            if is_over {
                 if matches!(until, Until::Now) {
                     return Waited::Unfinished(arrival, BarrierError::WouldBlock);
                 }
@@ -361,12 +360,9 @@ impl<'a> RawBarrier<'a> {
                 continue;
             }
             has_slept = true;
-            match self.park(gate, seen, me, looks.sleep_until(until.deadline()), until) {
-                Ok(Wake::Woken) => looks.hasten(),
-                Ok(Wake::Changed) => {}
-                Ok(Wake::Interrupted) => interrupted = until.is_interruptible(),
-                Ok(Wake::TimedOut) => must_look = true,
-                Err(errno) => return Waited::Unfinished(arrival, BarrierError::Os(errno)),
+            let wake = self.park(gate, seen, me, wait.slice(), until);
+            if let Err(errno) = wait.slept(wake) {
+                return Waited::Unfinished(arrival, BarrierError::Os(errno));
             }
         };
         if has_slept {
@@ -400,8 +396,14 @@ impl<'a> RawBarrier<'a> {
     /// Breaks it for all who wait and all who will come; also if it is just being reset, for that may be over
     /// before anybody looks.
     pub(crate) fn break_for(self, cause: Cause) {
+        self.break_while(cause, || true);
+    }
+
+    /// The same, unless something has come in between after which it need not be broken any more, and which moves the
+    /// phase: what is `still` so was so in the phase that is broken.
+    fn break_while(self, cause: Cause, still: impl Fn() -> bool) {
         let mut seen = self.phase();
-        while matches!(seen.cause(), None | Some(Cause::Reset)) {
+        while matches!(seen.cause(), None | Some(Cause::Reset)) && still() {
             let _armed = self.armed(seen);
             match self.try_break(seen, cause) {
                 Ok(_) => return,
@@ -451,7 +453,7 @@ impl<'a> RawBarrier<'a> {
             // First, so that a reset in between frees the place: else it would be free after a reset that saw a member.
             self.replace(word, mine, mine | LEAVING);
             mine |= LEAVING;
-            self.break_for(Cause::Left);
+            self.break_while(Cause::Left, || word.load(Ordering::Acquire) == mine);
         }
         self.replace(word, mine, 0);
     }
@@ -592,5 +594,23 @@ mod tests {
         assert_eq!(barrier.members(), 1, "nobody will be told");
         barrier.reset();
         assert_eq!(barrier.members(), 0);
+    }
+
+    /// A reset frees the place of one that has said that it leaves and gets no further, and the next crew comes.
+    #[test]
+    fn a_slow_leaver_breaks_nothing_of_the_next_crew() {
+        let (head, places) = (Head::new(1), [AtomicU64::new(0)]);
+        let barrier = RawBarrier::new(&head, &places);
+        let left = barrier.join().unwrap().owner.to_bits() | LEAVING;
+        places[0].store(left, Ordering::Relaxed);
+        barrier.reset();
+        assert!(barrier.join().is_ok());
+        let is_still_there = || places[0].load(Ordering::Relaxed) == left;
+        barrier.break_while(Cause::Left, is_still_there);
+        assert!(!barrier.is_broken());
+        // And where it is:
+        places[0].store(left, Ordering::Relaxed);
+        barrier.break_while(Cause::Left, is_still_there);
+        assert!(barrier.is_broken());
     }
 }
