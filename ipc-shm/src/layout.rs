@@ -74,17 +74,35 @@
 //! other. All zeros are a ring that nothing has gone through; on any later lap a zero is a
 //! sequence that neither side expects, which is reported as damage. A zero is never a message.
 //!
+//! # An indexed ring
+//!
+//! A head of 384 bytes and an array of messages, two entries of the directory. The number of messages is a power
+//! of two.
+//!
+//! ```text
+//! offset  size  field     written by        all zeros mean
+//!      0   128  roles     as above          nobody has claimed yet
+//!    128     8  tail      the producer      nothing has been pushed
+//!    136   120  padding
+//!    256     8  head      the consumer      nothing has been popped
+//!    264   120  padding
+//! ```
+//!
+//! `tail` counts the messages that were pushed and `head` those that were popped, modulo 2^64. Message number `n`
+//! lies in slot `n` modulo the capacity. The slots from `head` to `tail` are the consumer's, all others the
+//! producer's. All zeros are a ring that nothing has gone through.
+//!
 //! # Safety
 //!
 //! The structures marked as plain data have no padding, which the assertions below show, and any
-//! bytes are valid values of them. [`Slot`] and [`Roles`] are atomics and a payload cell that their
-//! module reaches only as the sequence allows.
+//! bytes are valid values of them. [`Slot`], [`Indexes`], [`Payload`] and [`Roles`] are atomics and
+//! payload cells that their modules reach only as the sequence, or the positions, allow.
 #![expect(unsafe_code, reason = "statements about the layout of shared types")]
 
 use bytemuck::{Pod, Zeroable};
-use ipc_core::Shareable;
 use ipc_core::identity::DomainCell;
 use ipc_core::primitive::{AtomicU64, UnsafeCell};
+use ipc_core::{Padded, Shareable};
 
 /// `ipc-shm` as the bytes of a little-endian machine.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"ipc-shm\0");
@@ -170,6 +188,19 @@ pub(crate) struct Roles {
 // SAFETY: atomics of which every pattern is a state; the padding is never read.
 unsafe impl Shareable for Roles {}
 
+impl Roles {
+    ipc_core::const_unless_loom! {
+        /// Nobody has an end.
+        pub(crate) fn new() -> Self {
+            Self {
+                producer: AtomicU64::new(0),
+                consumer: AtomicU64::new(0),
+                domain: DomainCell::new(false),
+            }
+        }
+    }
+}
+
 /// One message of a ring, and whose it is.
 #[derive(Debug)]
 #[repr(C)]
@@ -188,6 +219,43 @@ pub(crate) const FULL: u64 = 1;
 /// What a lap adds to a sequence.
 pub(crate) const LAP: u64 = 2;
 
+/// Who has the ends of an indexed ring, and how far they have come.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Indexes {
+    pub(crate) roles: Roles,
+    /// The next position to write.
+    pub(crate) tail: Padded<AtomicU64>,
+    /// The next position to read.
+    pub(crate) head: Padded<AtomicU64>,
+}
+
+// SAFETY: atomics of which every pattern is a state; the padding is never read.
+unsafe impl Shareable for Indexes {}
+
+impl Indexes {
+    ipc_core::const_unless_loom! {
+        /// Both ends vacant, and both positions at `start`.
+        pub(crate) fn at(start: u64) -> Self {
+            Self {
+                roles: Roles::new(),
+                tail: Padded::new(AtomicU64::new(start)),
+                head: Padded::new(AtomicU64::new(start)),
+            }
+        }
+    }
+}
+
+/// One message of an indexed ring.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct Payload<T>(pub(crate) UnsafeCell<T>);
+
+// SAFETY: the positions give the payload to one side at a time, with Release and Acquire.
+unsafe impl<T: Pod + Send> Sync for Payload<T> {}
+// SAFETY: plain data that is reached by copies, or by its owner only.
+unsafe impl<T: Pod + Send> Shareable for Payload<T> {}
+
 #[cfg(not(loom))]
 const _: () = {
     use core::mem::offset_of;
@@ -204,6 +272,8 @@ const _: () = {
     assert!(offset_of!(Roles, domain) == 16 && size_of::<Roles>() == LINE);
     assert!(size_of::<Slot<u8>>() == 16 && size_of::<Slot<u64>>() == 16);
     assert!(size_of::<Slot<[u64; 7]>>() == 64 && offset_of!(Slot<[u64; 7]>, payload) == 8);
+    assert!(offset_of!(Indexes, tail) == LINE && offset_of!(Indexes, head) == 2 * LINE);
+    assert!(size_of::<Indexes>() == 3 * LINE && size_of::<Payload<u64>>() == 8);
     assert!(MAX_ALIGN <= PAYLOAD && PAYLOAD % MAX_ALIGN == 0);
 };
 

@@ -6,7 +6,8 @@
 //! | [`Shared`] | one value, a lock for example, in a region of its own |
 //! | [`Plan`], [`Place`] | what lies where in a region, typed and checked |
 //! | [`Atomic`], [`RawValue`], [`Mutex`](ipc_sync::Mutex) | what may lie there: atomics, plain data, locked data |
-//! | [`ring::spsc`] | a ring for one producer and one consumer |
+//! | [`ring::spsc`] | a ring for one producer and one consumer: one message at a time |
+//! | [`ring::indexed`] | the same for batches, and for messages that are handled where they lie |
 //! | [`StopToken`] | asks any number of processes to stop |
 //!
 //! # Two processes

@@ -19,6 +19,8 @@ pub enum Kind {
     Planned,
     /// A [`ring::spsc`](crate::ring::spsc) ring and nothing else.
     Spsc,
+    /// A [`ring::indexed`](crate::ring::indexed) ring and nothing else.
+    Indexed,
 }
 
 impl Kind {
@@ -28,11 +30,13 @@ impl Kind {
             Self::Raw => 1,
             Self::Planned => 2,
             Self::Spsc => 3,
+            Self::Indexed => 4,
         }
     }
 
     pub(crate) fn from_bits(bits: u32) -> Option<Self> {
-        [Self::Raw, Self::Planned, Self::Spsc].into_iter().find(|kind| kind.to_bits() == bits)
+        let kinds = [Self::Raw, Self::Planned, Self::Spsc, Self::Indexed];
+        kinds.into_iter().find(|kind| kind.to_bits() == bits)
     }
 }
 

@@ -10,7 +10,7 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::ring::spsc::{Ring, RingPlace};
+use crate::ring::{self, home::Places};
 use crate::{Place, Region, Shareable, Shared, StopToken};
 
 impl Serialize for Region {
@@ -49,15 +49,15 @@ impl<'de, T> Deserialize<'de> for Place<T> {
     }
 }
 
-impl<T> Serialize for RingPlace<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.roles, self.slots).serialize(serializer)
+impl<H, S> Serialize for Places<H, S> {
+    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        (self.head, self.slots).serialize(serializer)
     }
 }
 
-impl<'de, T> Deserialize<'de> for RingPlace<T> {
+impl<'de, H, S> Deserialize<'de> for Places<H, S> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Deserialize::deserialize(deserializer).map(|(roles, slots)| Self { roles, slots })
+        Deserialize::deserialize(deserializer).map(|(head, slots)| Self { head, slots })
     }
 }
 
@@ -83,18 +83,37 @@ impl<'de> Deserialize<'de> for StopToken {
     }
 }
 
-/// A ring with a region of its own; where it arrives, that process attaches as producer or consumer.
-impl<T: Pod + Send> Serialize for Ring<'_, T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.as_fd() {
-            Some(fd) => parcel::serialize(fd, serializer),
-            None => Err(S::Error::custom("a ring inside something else travels with that")),
+/// Rings and their places. A ring with a region of its own travels; where it arrives, that process attaches as
+/// producer or consumer.
+macro_rules! rings {
+    ($($kind:ident)*) => {$(
+        impl<T: Pod + Send> Serialize for ring::$kind::Ring<'_, T> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self.as_fd() {
+                    Some(fd) => parcel::serialize(fd, serializer),
+                    None => Err(S::Error::custom("a ring inside something else travels with that")),
+                }
+            }
         }
-    }
+
+        impl<'de, T: Pod + Send> Deserialize<'de> for ring::$kind::Ring<'static, T> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                parcel::deserialize(deserializer, Self::from_fd)
+            }
+        }
+
+        impl<T> Serialize for ring::$kind::RingPlace<T> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                self.0.serialize(serializer)
+            }
+        }
+
+        impl<'de, T> Deserialize<'de> for ring::$kind::RingPlace<T> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Deserialize::deserialize(deserializer).map(Self)
+            }
+        }
+    )*};
 }
 
-impl<'de, T: Pod + Send> Deserialize<'de> for Ring<'static, T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        parcel::deserialize(deserializer, Self::from_fd)
-    }
-}
+rings! { spsc indexed }

@@ -82,6 +82,35 @@ impl core::error::Error for PopError {}
 
 const CORRUPT: &str = "the ring's memory has been damaged";
 
+/// Why an end can do nothing now: whichever end it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// The peer has not yet made room, or not yet pushed.
+    NotYet,
+    /// The same, and it is closed or dead.
+    Disconnected,
+    /// The ring's words are not what a ring can have.
+    Corrupt,
+}
+
+impl Refused {
+    pub(super) fn push<T>(self, message: T) -> PushError<T> {
+        match self {
+            Self::NotYet => PushError::Full(message),
+            Self::Disconnected => PushError::Disconnected(message),
+            Self::Corrupt => PushError::Corrupt(message),
+        }
+    }
+
+    pub(super) fn pop(self) -> PopError {
+        match self {
+            Self::NotYet => PopError::Empty,
+            Self::Disconnected => PopError::Disconnected,
+            Self::Corrupt => PopError::Corrupt,
+        }
+    }
+}
+
 /// Why this process did not become the producer or the consumer of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -119,6 +148,11 @@ impl core::error::Error for RoleError {}
 pub enum RingError {
     /// A ring for no messages.
     ZeroCapacity,
+    /// An [indexed](super::indexed) ring, whose capacity would not be a power of two.
+    NotAPowerOfTwo {
+        /// What was asked for.
+        capacity: usize,
+    },
     /// The allocator has no room for it.
     OutOfMemory,
     /// Its slots cannot lie in a region.
@@ -133,6 +167,9 @@ impl fmt::Display for RingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ZeroCapacity => f.write_str("a ring of capacity 0"),
+            Self::NotAPowerOfTwo { capacity } => {
+                write!(f, "capacity {capacity} is not a power of two")
+            }
             Self::OutOfMemory => f.write_str("not enough memory for the ring"),
             #[cfg(not(loom))]
             Self::Plan(error) => error.fmt(f),

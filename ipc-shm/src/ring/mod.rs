@@ -5,6 +5,8 @@
 //! there is any error never ends when the peer is gone.
 
 mod error;
+pub(crate) mod home;
+pub mod indexed;
 mod role;
 pub mod spsc;
 

@@ -14,7 +14,7 @@ use ipc_core::identity::ProcessId;
 use ipc_core::primitive::{Ordering, killed};
 
 use super::cursor::Cursor;
-use super::slots::{Keep, RawRing};
+use super::slots::{Held, Position};
 use crate::layout::{FULL, LAP, Roles};
 use crate::ring::role::{Misses, Role};
 use crate::ring::{Peer, PopError, RoleError};
@@ -35,13 +35,13 @@ pub struct Consumer<'r, T: Pod + Send> {
 static_assertions::assert_impl_all!(Consumer<'static, u64>: Send, Sync);
 
 impl<'r, T: Pod + Send> Consumer<'r, T> {
-    pub(super) fn claim(ring: RawRing<T>, keep: Keep<'r, T>) -> Result<Self, RoleError> {
-        let claimant = own(ring.roles()).claim()?.id;
-        let Some(position) = ring.position(|sequence| sequence / LAP) else {
-            own(ring.roles()).close(claimant);
+    pub(super) fn claim(ring: Held<'r, T>) -> Result<Self, RoleError> {
+        let claimant = own(ring.head()).claim()?.id;
+        let Some(position) = Position::find(ring.as_slice(), |sequence| sequence / LAP) else {
+            own(ring.head()).close(claimant);
             return Err(RoleError::Corrupt);
         };
-        let cursor = Cursor::new(ring, keep, position);
+        let cursor = Cursor::new(ring, position);
         Ok(Self { cursor, claimant, corrupt: false, misses: Misses::default() })
     }
 

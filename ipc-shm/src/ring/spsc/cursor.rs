@@ -2,14 +2,14 @@
 //!
 //! # Safety
 //!
-//! `next` points to a slot of the ring; the slots live as long as `_keep`.
+//! `next` points to a slot of the ring; the slots live as long as `ring`.
 #![expect(unsafe_code, reason = "walks over the slots by pointer")]
 
 use core::ptr::NonNull;
 
 use bytemuck::Pod;
 
-use super::slots::{Keep, Position, RawRing};
+use super::slots::{Held, Position};
 use crate::layout::{LAP, Roles, Slot};
 
 #[derive(Debug)]
@@ -20,8 +20,7 @@ pub(super) struct Cursor<'r, T> {
     end: NonNull<Slot<T>>,
     /// The sequence of a slot that is free on this lap.
     free: u64,
-    ring: RawRing<T>,
-    _keep: Keep<'r, T>,
+    ring: Held<'r, T>,
 }
 
 // SAFETY: a cursor is a position; the slots are `Sync`, and what it keeps is `Send` and `Sync`.
@@ -30,13 +29,13 @@ unsafe impl<T: Pod + Send> Send for Cursor<'_, T> {}
 unsafe impl<T: Pod + Send> Sync for Cursor<'_, T> {}
 
 impl<'r, T> Cursor<'r, T> {
-    pub(super) fn new(ring: RawRing<T>, keep: Keep<'r, T>, position: Position) -> Self {
+    pub(super) fn new(ring: Held<'r, T>, position: Position) -> Self {
         let first = ring.slots().cast::<Slot<T>>();
         // SAFETY: a position has the index of a slot.
         let next = unsafe { first.add(position.index) };
         // SAFETY: the address behind the last slot is still one of the ring's.
         let end = unsafe { first.add(ring.slots().len()) };
-        Self { next, end, free: position.lap.wrapping_mul(LAP), ring, _keep: keep }
+        Self { next, end, free: position.lap.wrapping_mul(LAP), ring }
     }
 
     /// The slot of the next message, and its sequence while it is free.
@@ -67,7 +66,7 @@ impl<'r, T> Cursor<'r, T> {
     }
 
     pub(super) fn roles(&self) -> &Roles {
-        self.ring.roles()
+        self.ring.head()
     }
 
     pub(super) fn capacity(&self) -> usize {

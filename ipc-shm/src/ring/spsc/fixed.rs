@@ -9,7 +9,6 @@ use core::fmt;
 
 use bytemuck::Pod;
 use ipc_core::Shareable;
-use ipc_core::identity::DomainCell;
 use ipc_core::primitive::{AtomicU64, UnsafeCell};
 
 use super::Ring;
@@ -65,12 +64,7 @@ impl<T: Pod + Send, const N: usize> FixedRing<T, N> {
     #[must_use]
     pub const fn new() -> Self {
         const { assert!(N > 0, "a ring holds at least one message") };
-        let roles = Roles {
-            producer: AtomicU64::new(0),
-            consumer: AtomicU64::new(0),
-            domain: DomainCell::new(false),
-        };
-        Self { roles, slots: [const { Self::empty() }; N] }
+        Self { roles: Roles::new(), slots: [const { Self::empty() }; N] }
     }
 
     /// The ring, to claim its ends.

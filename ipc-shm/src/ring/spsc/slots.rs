@@ -1,35 +1,26 @@
 //! [`Ring`]: the slots and the roles, wherever they are.
-//!
-//! # Safety
-//!
-//! A [`RawRing`] points to roles and to slots that whoever made it keeps alive beside it: a
-//! region of its own, a borrowed region, or an allocation.
-#![expect(unsafe_code, reason = "turns places and allocations into slots")]
 
 use core::fmt;
-use core::marker::PhantomData;
-use core::ptr::NonNull;
 
 use bytemuck::Pod;
 use ipc_core::primitive::Ordering;
 #[cfg(not(loom))]
-use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use rustix::fd::{BorrowedFd, OwnedFd};
 
 use super::{Consumer, Producer};
 use crate::layout::{Roles, Slot};
+use crate::ring::{RingError, RoleError, home};
 #[cfg(not(loom))]
-use crate::region::Mapping;
-use crate::ring::{RingError, RoleError};
-#[cfg(not(loom))]
-use crate::{AttachError, Kind, Place, PlaceError, Plan, PlanError, Region};
+use crate::{AttachError, Kind, PlaceError, Plan, Region};
 
 #[cfg(any(feature = "alloc", loom))]
 use {
     crate::layout::LAP,
-    alloc::{sync::Arc, vec::Vec},
-    ipc_core::identity::DomainCell,
     ipc_core::primitive::{AtomicU64, UnsafeCell},
 };
+
+type Home<'r, T> = home::Home<'r, Roles, Slot<T>>;
+pub(super) type Held<'r, T> = home::Held<'r, Roles, Slot<T>>;
 
 /// A ring for one producer and one consumer, before its roles are claimed.
 ///
@@ -58,24 +49,6 @@ pub struct Ring<'r, T: Pod + Send> {
     home: Home<'r, T>,
 }
 
-/// Where a ring is.
-enum Home<'r, T> {
-    #[cfg(not(loom))]
-    Own(Region, RingPlace<T>),
-    #[cfg(not(loom))]
-    In(RawRing<T>, PhantomData<&'r Roles>),
-    #[cfg(any(feature = "alloc", loom))]
-    Heap(Arc<Heap<T>>),
-    #[cfg(loom)]
-    #[expect(dead_code, reason = "the model has no regions")]
-    Nowhere(PhantomData<&'r T>),
-}
-
-// SAFETY: regions and allocations can be shared and sent, and so can slots and roles.
-unsafe impl<T: Pod + Send> Send for Home<'_, T> {}
-// SAFETY: as above.
-unsafe impl<T: Pod + Send> Sync for Home<'_, T> {}
-
 static_assertions::assert_impl_all!(Ring<'static, u64>: Send, Sync);
 
 #[cfg(not(loom))]
@@ -86,10 +59,7 @@ impl<T: Pod + Send> Ring<'static, T> {
     ///
     /// [`RingError`].
     pub fn create(capacity: usize) -> Result<Self, RingError> {
-        let mut plan = Plan::of_kind(Kind::Spsc);
-        let place = RingPlace::plan(&mut plan, capacity)?;
-        let region = Region::planned(&plan).map_err(RingError::Region)?;
-        Ok(Self { home: Home::Own(region, place) })
+        Ok(Self { home: Home::create(Kind::Spsc, capacity)? })
     }
 
     /// The ring in a region that came from another process: see [`Region::from_fd`].
@@ -112,23 +82,7 @@ impl<T: Pod + Send> Ring<'static, T> {
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     pub fn from_fd(fd: OwnedFd) -> Result<Self, AttachError> {
-        let region = Region::from_fd(fd)?;
-        let (found, expected) = (region.kind(), Kind::Spsc);
-        if found != expected {
-            return Err(AttachError::Kind { found, expected });
-        }
-        match (region.place(0), region.place(1)) {
-            (Ok(roles), Ok(slots)) => {
-                Ok(Self { home: Home::Own(region, RingPlace { roles, slots }) })
-            }
-            _ => {
-                let mut plan = Plan::of_kind(Kind::Spsc);
-                // Which capacity we would have expected is unknown; the type is what differs.
-                RingPlace::<T>::plan(&mut plan, 1).map_err(|_| AttachError::Corrupt)?;
-                let (found, expected) = (region.layout_hash(), plan.hash());
-                Err(AttachError::Layout { found, expected })
-            }
-        }
+        Ok(Self { home: Home::from_fd(Kind::Spsc, fd)? })
     }
 }
 
@@ -161,21 +115,11 @@ impl<T: Pod + Send> Ring<'static, T> {
     /// As [`boxed`](Self::boxed), as if `laps` laps were over: for tests of very old rings.
     #[doc(hidden)]
     pub fn boxed_at(capacity: usize, laps: u64) -> Result<Self, RingError> {
-        if capacity == 0 {
-            return Err(RingError::ZeroCapacity);
-        }
-        let mut slots = Vec::new();
-        slots.try_reserve_exact(capacity).map_err(|_| RingError::OutOfMemory)?;
-        slots.extend((0..capacity).map(|_| Slot {
+        let slots = (0..capacity).map(|_| Slot {
             sequence: AtomicU64::new(laps.wrapping_mul(LAP)),
             payload: UnsafeCell::new(T::zeroed()),
-        }));
-        let roles = Roles {
-            producer: AtomicU64::new(0),
-            consumer: AtomicU64::new(0),
-            domain: DomainCell::new(false),
-        };
-        Ok(Self { home: Home::Heap(Arc::new(Heap { roles, slots })) })
+        });
+        Ok(Self { home: Home::boxed(Roles::new(), slots)? })
     }
 }
 
@@ -203,14 +147,13 @@ impl<'r, T: Pod + Send> Ring<'r, T> {
     /// ```
     #[cfg(not(loom))]
     pub fn in_region(region: &'r Region, place: RingPlace<T>) -> Result<Self, PlaceError> {
-        let (roles, slots) = (region.get(place.roles)?, region.slice(place.slots)?);
-        Ok(Self::of(roles, slots))
+        Ok(Self { home: Home::in_region(region, place.0)? })
     }
 
     /// The ring made of `roles` and `slots`, of which there is at least one.
     #[cfg(not(loom))]
     pub(super) fn of(roles: &'r Roles, slots: &'r [Slot<T>]) -> Self {
-        Self { home: Home::In(RawRing::new(roles, slots), PhantomData) }
+        Self { home: Home::of(roles, slots) }
     }
 
     /// Becomes the ring's producer, where the last one stopped.
@@ -219,8 +162,7 @@ impl<'r, T: Pod + Send> Ring<'r, T> {
     ///
     /// [`RoleError::Taken`] while a process that may be alive has this end, else see [`RoleError`].
     pub fn producer(&self) -> Result<Producer<'r, T>, RoleError> {
-        let (ring, keep) = self.keep()?;
-        Producer::claim(ring, keep)
+        Producer::claim(self.home.hold()?)
     }
 
     /// Becomes the ring's consumer, where the last one stopped.
@@ -229,23 +171,13 @@ impl<'r, T: Pod + Send> Ring<'r, T> {
     ///
     /// As [`producer`](Self::producer).
     pub fn consumer(&self) -> Result<Consumer<'r, T>, RoleError> {
-        let (ring, keep) = self.keep()?;
-        Consumer::claim(ring, keep)
+        Consumer::claim(self.home.hold()?)
     }
 
     /// How many messages the ring can hold.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        match &self.home {
-            #[cfg(not(loom))]
-            Home::Own(_, place) => place.slots.count(),
-            #[cfg(not(loom))]
-            Home::In(ring, _) => ring.slots.len(),
-            #[cfg(any(feature = "alloc", loom))]
-            Home::Heap(heap) => heap.slots.len(),
-            #[cfg(loom)]
-            Home::Nowhere(_) => 0,
-        }
+        self.home.capacity()
     }
 
     /// The memfd of a ring that has a region of its own, to be sent to another process.
@@ -261,35 +193,7 @@ impl<'r, T: Pod + Send> Ring<'r, T> {
     #[cfg(not(loom))]
     #[must_use]
     pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        match &self.home {
-            Home::Own(region, _) => Some(region.as_fd()),
-            Home::In(..) => None,
-            #[cfg(feature = "alloc")]
-            Home::Heap(_) => None,
-        }
-    }
-
-    /// The slots once more, and what keeps them alive, for a handle.
-    fn keep(&self) -> Result<(RawRing<T>, Keep<'r, T>), RoleError> {
-        match &self.home {
-            #[cfg(not(loom))]
-            Home::Own(region, place) => {
-                let map = region.map_again().map_err(RoleError::Os)?;
-                let at = |offset: usize| map.at(crate::layout::PAYLOAD + offset);
-                let first = at(place.slots.offset()).cast();
-                let slots = NonNull::slice_from_raw_parts(first, place.slots.count());
-                let ring = RawRing { roles: at(place.roles.offset()).cast(), slots };
-                Ok((ring, Keep::Own(map)))
-            }
-            #[cfg(not(loom))]
-            Home::In(ring, _) => Ok((*ring, Keep::In(PhantomData))),
-            #[cfg(any(feature = "alloc", loom))]
-            Home::Heap(heap) => {
-                Ok((RawRing::new(&heap.roles, &heap.slots), Keep::Heap(Arc::clone(heap))))
-            }
-            #[cfg(loom)]
-            Home::Nowhere(_) => Err(RoleError::Corrupt),
-        }
+        self.home.as_fd()
     }
 }
 
@@ -302,10 +206,7 @@ impl<T: Pod + Send> fmt::Debug for Ring<'_, T> {
 /// A ring as a part of a larger region: see [`Ring::in_region`].
 #[cfg(not(loom))]
 #[derive(Debug)]
-pub struct RingPlace<T> {
-    pub(crate) roles: Place<Roles>,
-    pub(crate) slots: Place<Slot<T>>,
-}
+pub struct RingPlace<T>(pub(crate) home::Places<Roles, Slot<T>>);
 
 #[cfg(not(loom))]
 impl<T> Clone for RingPlace<T> {
@@ -328,21 +229,8 @@ impl<T: Pod + Send> RingPlace<T> {
     ///
     /// [`RingError::ZeroCapacity`], or [`RingError::Plan`].
     pub fn plan(plan: &mut Plan, capacity: usize) -> Result<Self, RingError> {
-        if capacity == 0 {
-            return Err(RingError::ZeroCapacity);
-        }
-        let place = |plan: &mut Plan| -> Result<Self, PlanError> {
-            Ok(Self { roles: plan.one()?, slots: plan.array(capacity)? })
-        };
-        place(plan).map_err(RingError::Plan)
+        home::Places::plan(plan, capacity).map(Self)
     }
-}
-
-/// The roles and the slots of a ring that somebody else keeps alive.
-#[derive(Debug)]
-pub(super) struct RawRing<T> {
-    roles: NonNull<Roles>,
-    slots: NonNull<[Slot<T>]>,
 }
 
 /// Where one side stands: how many laps it has done, and the slots of this one.
@@ -352,28 +240,12 @@ pub(super) struct Position {
     pub(super) index: usize,
 }
 
-impl<T> RawRing<T> {
-    fn new(roles: &Roles, slots: &[Slot<T>]) -> Self {
-        Self { roles: roles.into(), slots: slots.into() }
-    }
-
-    pub(super) fn roles(&self) -> &Roles {
-        // SAFETY: alive beside this, see the head of the file.
-        unsafe { self.roles.as_ref() }
-    }
-
-    #[inline(always)]
-    pub(super) fn slots(&self) -> NonNull<[Slot<T>]> {
-        self.slots
-    }
-
+impl Position {
     /// The position of a side whose next lap in a slot is `lap_of(sequence)`; `None` if no history
     /// of a ring leads to these sequences.
     ///
     /// Only that side, or whoever has just become it, may ask: nobody else changes the answer.
-    pub(super) fn position(&self, lap_of: impl Fn(u64) -> u64) -> Option<Position> {
-        // SAFETY: alive beside this, see the head of the file.
-        let slots = unsafe { self.slots.as_ref() };
+    pub(super) fn find<T>(slots: &[Slot<T>], lap_of: impl Fn(u64) -> u64) -> Option<Self> {
         // SYNC: what the last owner did to the slots is seen through its end; this orders the rest.
         let mut laps = slots.iter().map(|slot| lap_of(slot.sequence.load(Ordering::Acquire)));
         let ahead = laps.next()?;
@@ -383,38 +255,11 @@ impl<T> RawRing<T> {
         for (lap, index) in laps.zip(1..) {
             match found {
                 None if lap == ahead => {}
-                None if lap == behind => found = Some(Position { lap, index }),
+                None if lap == behind => found = Some(Self { lap, index }),
                 Some(_) if lap == behind => {}
                 _ => return None,
             }
         }
-        Some(found.unwrap_or(Position { lap: ahead, index: 0 }))
+        Some(found.unwrap_or(Self { lap: ahead, index: 0 }))
     }
-}
-
-impl<T> Clone for RawRing<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for RawRing<T> {}
-
-/// What keeps the slots of a handle alive.
-#[derive(Debug)]
-#[expect(dead_code, reason = "held for its drop")]
-pub(super) enum Keep<'r, T> {
-    #[cfg(not(loom))]
-    Own(Mapping),
-    In(PhantomData<&'r T>),
-    #[cfg(any(feature = "alloc", loom))]
-    Heap(Arc<Heap<T>>),
-}
-
-/// A ring on the heap.
-#[cfg(any(feature = "alloc", loom))]
-#[derive(Debug)]
-pub(super) struct Heap<T> {
-    roles: Roles,
-    slots: Vec<Slot<T>>,
 }

@@ -1,0 +1,256 @@
+//! [`Home`]: where a ring is, and what keeps it there.
+//!
+//! Every ring is a head, which says who has its ends, and an array of slots. They lie in a region of
+//! their own, in somebody's region, or on the heap; a handle of one end keeps them alive by itself.
+//!
+//! # Safety
+//!
+//! [`Parts`] point to a head and to slots that whoever made them keeps alive beside them: a [`Home`], or
+//! the [`Keep`] of a [`Held`].
+#![expect(unsafe_code, reason = "points into regions and allocations")]
+
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+
+#[cfg(not(loom))]
+use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use super::{RingError, RoleError};
+#[cfg(not(loom))]
+use crate::region::Mapping;
+#[cfg(not(loom))]
+use crate::{AttachError, Kind, Place, PlaceError, Plan, PlanError, Region, Shareable};
+
+#[cfg(any(feature = "alloc", loom))]
+use alloc::{sync::Arc, vec::Vec};
+
+/// Where a ring is: `H` is its head, and `S` a slot.
+pub(super) struct Home<'r, H, S>(Memory<'r, H, S>);
+
+enum Memory<'r, H, S> {
+    #[cfg(not(loom))]
+    Own(Region, Places<H, S>),
+    #[cfg(not(loom))]
+    In(Parts<H, S>, PhantomData<&'r H>),
+    #[cfg(any(feature = "alloc", loom))]
+    Heap(Arc<Heap<H, S>>),
+    #[cfg(loom)]
+    #[expect(dead_code, reason = "the model has no regions")]
+    Nowhere(PhantomData<&'r H>),
+}
+
+#[cfg(not(loom))]
+impl<H: Shareable, S: Shareable> Home<'static, H, S> {
+    /// A new region of `kind` for `capacity` slots, all of it zeros.
+    pub(super) fn create(kind: Kind, capacity: usize) -> Result<Self, RingError> {
+        let mut plan = Plan::of_kind(kind);
+        let places = Places::plan(&mut plan, capacity)?;
+        let region = Region::planned(&plan).map_err(RingError::Region)?;
+        Ok(Self(Memory::Own(region, places)))
+    }
+
+    /// A region that came from another process, if it is of `kind`.
+    pub(super) fn from_fd(kind: Kind, fd: OwnedFd) -> Result<Self, AttachError> {
+        let region = Region::from_fd(fd)?;
+        let (found, expected) = (region.kind(), kind);
+        if found != expected {
+            return Err(AttachError::Kind { found, expected });
+        }
+        if let (Ok(head), Ok(slots)) = (region.place(0), region.place(1)) {
+            return Ok(Self(Memory::Own(region, Places { head, slots })));
+        }
+        let mut plan = Plan::of_kind(kind);
+        // Which capacity we would have expected is unknown; the type is what differs.
+        Places::<H, S>::plan(&mut plan, 1).map_err(|_| AttachError::Corrupt)?;
+        let (found, expected) = (region.layout_hash(), plan.hash());
+        Err(AttachError::Layout { found, expected })
+    }
+}
+
+#[cfg(any(feature = "alloc", loom))]
+impl<H, S> Home<'static, H, S> {
+    /// `head` and `slots` on the heap.
+    pub(super) fn boxed(
+        head: H,
+        slots: impl ExactSizeIterator<Item = S>,
+    ) -> Result<Self, RingError> {
+        if slots.len() == 0 {
+            return Err(RingError::ZeroCapacity);
+        }
+        let mut all = Vec::new();
+        all.try_reserve_exact(slots.len()).map_err(|_| RingError::OutOfMemory)?;
+        all.extend(slots);
+        Ok(Self(Memory::Heap(Arc::new(Heap { head, slots: all }))))
+    }
+}
+
+impl<'r, H, S> Home<'r, H, S> {
+    /// What is at `places` of a larger region.
+    #[cfg(not(loom))]
+    pub(super) fn in_region(region: &'r Region, places: Places<H, S>) -> Result<Self, PlaceError>
+    where
+        H: Shareable,
+        S: Shareable,
+    {
+        Ok(Self::of(region.get(places.head)?, region.slice(places.slots)?))
+    }
+
+    /// `head` and `slots`, of which there is at least one.
+    #[cfg(not(loom))]
+    pub(super) fn of(head: &'r H, slots: &'r [S]) -> Self {
+        Self(Memory::In(Parts::new(head, slots), PhantomData))
+    }
+
+    /// How many slots there are.
+    pub(super) fn capacity(&self) -> usize {
+        match &self.0 {
+            #[cfg(not(loom))]
+            Memory::Own(_, places) => places.slots.count(),
+            #[cfg(not(loom))]
+            Memory::In(parts, _) => parts.slots.len(),
+            #[cfg(any(feature = "alloc", loom))]
+            Memory::Heap(heap) => heap.slots.len(),
+            #[cfg(loom)]
+            Memory::Nowhere(_) => 0,
+        }
+    }
+
+    /// The memfd of a region that is the ring's own.
+    #[cfg(not(loom))]
+    pub(super) fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.0 {
+            Memory::Own(region, _) => Some(region.as_fd()),
+            Memory::In(..) => None,
+            #[cfg(feature = "alloc")]
+            Memory::Heap(_) => None,
+        }
+    }
+
+    /// The same once more, for a handle.
+    pub(super) fn hold(&self) -> Result<Held<'r, H, S>, RoleError> {
+        match &self.0 {
+            #[cfg(not(loom))]
+            Memory::Own(region, places) => {
+                let map = region.map_again().map_err(RoleError::Os)?;
+                let at = |offset: usize| map.at(crate::layout::PAYLOAD + offset);
+                let first = at(places.slots.offset()).cast();
+                let slots = NonNull::slice_from_raw_parts(first, places.slots.count());
+                let parts = Parts { head: at(places.head.offset()).cast(), slots };
+                Ok(Held { parts, _keep: Keep::Own(map) })
+            }
+            #[cfg(not(loom))]
+            Memory::In(parts, _) => Ok(Held { parts: *parts, _keep: Keep::In(PhantomData) }),
+            #[cfg(any(feature = "alloc", loom))]
+            Memory::Heap(heap) => {
+                let parts = Parts::new(&heap.head, &heap.slots);
+                Ok(Held { parts, _keep: Keep::Heap(Arc::clone(heap)) })
+            }
+            #[cfg(loom)]
+            Memory::Nowhere(_) => Err(RoleError::Corrupt),
+        }
+    }
+}
+
+/// The head and the slots of a ring, kept alive.
+#[derive(Debug)]
+pub(super) struct Held<'r, H, S> {
+    parts: Parts<H, S>,
+    _keep: Keep<'r, H, S>,
+}
+
+impl<H, S> Held<'_, H, S> {
+    #[inline(always)]
+    pub(super) fn head(&self) -> &H {
+        // SAFETY: alive beside this, see the head of the file.
+        unsafe { self.parts.head.as_ref() }
+    }
+
+    /// The address of the slots, whoever they belong to at the moment.
+    #[inline(always)]
+    pub(super) fn slots(&self) -> NonNull<[S]> {
+        self.parts.slots
+    }
+
+    /// The slots for a look at all of them.
+    pub(super) fn as_slice(&self) -> &[S] {
+        // SAFETY: alive beside this, see the head of the file.
+        unsafe { self.parts.slots.as_ref() }
+    }
+}
+
+/// The head and the slots of a ring that somebody else keeps alive.
+#[derive(Debug)]
+struct Parts<H, S> {
+    head: NonNull<H>,
+    slots: NonNull<[S]>,
+}
+
+// SAFETY: shared references to the parts, which may be used in every thread.
+unsafe impl<H: Sync, S: Sync> Send for Parts<H, S> {}
+// SAFETY: as above.
+unsafe impl<H: Sync, S: Sync> Sync for Parts<H, S> {}
+
+impl<H, S> Parts<H, S> {
+    fn new(head: &H, slots: &[S]) -> Self {
+        Self { head: head.into(), slots: slots.into() }
+    }
+}
+
+impl<H, S> Clone for Parts<H, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<H, S> Copy for Parts<H, S> {}
+
+/// What keeps parts alive.
+#[derive(Debug)]
+#[expect(dead_code, reason = "held for its drop")]
+enum Keep<'r, H, S> {
+    #[cfg(not(loom))]
+    Own(Mapping),
+    In(PhantomData<&'r (H, S)>),
+    #[cfg(any(feature = "alloc", loom))]
+    Heap(Arc<Heap<H, S>>),
+}
+
+/// A ring on the heap.
+#[cfg(any(feature = "alloc", loom))]
+#[derive(Debug)]
+struct Heap<H, S> {
+    head: H,
+    slots: Vec<S>,
+}
+
+/// Where the parts of a ring are in the region that has them.
+#[cfg(not(loom))]
+#[derive(Debug)]
+pub(crate) struct Places<H, S> {
+    pub(crate) head: Place<H>,
+    pub(crate) slots: Place<S>,
+}
+
+#[cfg(not(loom))]
+impl<H: Shareable, S: Shareable> Places<H, S> {
+    /// Takes two of the plan's places.
+    pub(super) fn plan(plan: &mut Plan, capacity: usize) -> Result<Self, RingError> {
+        if capacity == 0 {
+            return Err(RingError::ZeroCapacity);
+        }
+        let places = |plan: &mut Plan| -> Result<Self, PlanError> {
+            Ok(Self { head: plan.one()?, slots: plan.array(capacity)? })
+        };
+        places(plan).map_err(RingError::Plan)
+    }
+}
+
+#[cfg(not(loom))]
+impl<H, S> Clone for Places<H, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+#[cfg(not(loom))]
+impl<H, S> Copy for Places<H, S> {}
