@@ -32,6 +32,15 @@ impl<T> PushError<T> {
         let (Self::Full(message) | Self::Disconnected(message) | Self::Corrupt(message)) = self;
         message
     }
+
+    /// The reason alone.
+    pub(super) fn without_message(self) -> PushError<()> {
+        match self {
+            Self::Full(_) => PushError::Full(()),
+            Self::Disconnected(_) => PushError::Disconnected(()),
+            Self::Corrupt(_) => PushError::Corrupt(()),
+        }
+    }
 }
 
 impl<T> fmt::Debug for PushError<T> {

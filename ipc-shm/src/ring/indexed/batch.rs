@@ -153,7 +153,9 @@ pub(super) fn write<T: Pod + Send>(end: &End<'_, Writes, T>, messages: &[T]) {
     // The spans are as long as the messages, so this split is in bounds.
     let (before, after) = messages.split_at(first.len());
     copy_in(before, first);
-    copy_in(after, second);
+    if !after.is_empty() {
+        copy_in(after, second);
+    }
 }
 
 /// Copies the next slots of `end`, of which at least so many are its own, into `messages`.
@@ -162,7 +164,9 @@ pub(super) fn read<T: Pod + Send>(end: &End<'_, Reads, T>, messages: &mut [T]) {
     let [first, second] = end.spans(0, messages.len());
     let (before, after) = messages.split_at_mut(first.len());
     copy_out(first, before);
-    copy_out(second, after);
+    if !after.is_empty() {
+        copy_out(second, after);
+    }
 }
 
 #[cfg(not(loom))]

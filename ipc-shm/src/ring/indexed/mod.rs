@@ -53,11 +53,15 @@
 mod batch;
 mod consumer;
 pub(super) mod end;
+#[cfg(not(loom))]
+mod fixed;
 mod producer;
 mod ring;
 
 pub use batch::{Chunk, Reservation};
 pub use consumer::Consumer;
+#[cfg(not(loom))]
+pub use fixed::FixedRing;
 pub use producer::Producer;
 pub use ring::Ring;
 #[cfg(not(loom))]

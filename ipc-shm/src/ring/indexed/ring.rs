@@ -145,6 +145,12 @@ impl<'r, T: Pod + Send> Ring<'r, T> {
         Ok(Self { home })
     }
 
+    /// The ring made of `indexes` and `slots`, whose number is a power of two.
+    #[cfg(not(loom))]
+    pub(super) fn of(indexes: &'r Indexes, slots: &'r [Payload<T>]) -> Self {
+        Self { home: Home::of(indexes, slots) }
+    }
+
     /// Becomes the ring's producer, where the last one stopped.
     ///
     /// # Errors

@@ -34,7 +34,8 @@
 //! | either, while it claims its end | the role word of a dead process, or of nobody | the next one claims it |
 //!
 //! So nothing is torn, nothing is out of order, and each message is returned by at most one
-//! [`pop`](Consumer::pop). Whoever needs each message *handled* at least once, although consumers
+//! [`pop`](Consumer::pop). The batches, [`push_slice`](Producer::push_slice) and
+//! [`pop_slice`](Consumer::pop_slice), are as many single ones: a death in the middle leaves a prefix done. Whoever needs each message *handled* at least once, although consumers
 //! die while they handle it, needs an acknowledgement of his own.
 //!
 //! While one side is dead and not replaced, the other goes on until the ring is full or empty, and
@@ -52,6 +53,7 @@
 //! A process that executes another program (`exec`), or forgets a handle, has its end until the
 //! process ends: for the others it lives, and neither they nor the new program get the end.
 
+mod batch;
 mod consumer;
 mod cursor;
 #[cfg(not(loom))]
