@@ -18,7 +18,8 @@ use bytemuck::{Pod, Zeroable};
 use ipc_benches::peers::locks::Lock;
 use ipc_benches::sys::place;
 use ipc_core::identity::ProcessId;
-use ipc_shm::ring::spsc::Ring;
+use ipc_shm::ring::spsc::{Consumer, Producer, Ring};
+use ipc_shm::ring::{RoleError, Trust};
 use ipc_sync::{
     BoundedSemaphore, Condvar, CountingSemaphore, Event, EventCount, Mutex, Once, ReentrantMutex,
     RwLock, Semaphore,
@@ -41,6 +42,14 @@ fn main() -> ExitCode {
         ring::<1>(counter, [("spsc push 8 B", 18), ("spsc pop 8 B", 20)]);
         ring::<7>(counter, [("spsc push 56 B", 29), ("spsc pop 56 B", 35)]);
         ring::<8>(counter, [("spsc push 64 B", 29), ("spsc pop 64 B", 35)]);
+        untrusted::<7>(
+            counter,
+            [("untrusted spsc push 56 B", 39), ("untrusted spsc pop 56 B", 36)],
+        );
+        untrusted::<8>(
+            counter,
+            [("untrusted spsc push 64 B", 49), ("untrusted spsc pop 64 B", 47)],
+        );
     })
 }
 
@@ -113,13 +122,36 @@ fn pair(lock: &'static Mutex<u64>) {
 }
 
 /// A message into a ring that holds one, and one out of it.
-fn ring<const N: usize>(counter: &mut Counter, [push, pop]: [(&str, u64); 2])
+fn ring<const N: usize>(counter: &mut Counter, limits: [(&str, u64); 2])
 where
     [u64; N]: Pod,
 {
+    let ends = |ring: &Ring<'static, [u64; N]>| (ring.producer(), ring.consumer());
+    messages(counter, limits, ends);
+}
+
+fn untrusted<const N: usize>(counter: &mut Counter, limits: [(&str, u64); 2])
+where
+    [u64; N]: Pod,
+{
+    let ends =
+        |ring: &Ring<'static, [u64; N]>| (ring.untrusted_producer(), ring.untrusted_consumer());
+    messages(counter, limits, ends);
+}
+
+type Claimed<T, M> =
+    (Result<Producer<'static, T, M>, RoleError>, Result<Consumer<'static, T, M>, RoleError>);
+
+fn messages<const N: usize, M: Trust>(
+    counter: &mut Counter,
+    [push, pop]: [(&str, u64); 2],
+    claim: impl Fn(&Ring<'static, [u64; N]>) -> Claimed<[u64; N], M>,
+) where
+    [u64; N]: Pod,
+{
     let make = || {
-        let ring = Box::leak(Box::new(Ring::<[u64; N]>::create(64).expect("a ring")));
-        let mut ends = (ring.producer().expect("an end"), ring.consumer().expect("an end"));
+        let (producer, consumer) = claim(&Ring::create(64).expect("a ring"));
+        let mut ends = (producer.expect("an end"), consumer.expect("an end"));
         let message = <[u64; N]>::zeroed();
         for _ in 0..2 {
             ends.0.push(message).expect("room");
@@ -127,7 +159,7 @@ where
         ends.1.pop().expect("a message");
         ends
     };
-    counter.at_most(push.0, push.1, make, |(producer, _)| {
+    counter.at_most(push.0, push.1, &make, |(producer, _)| {
         assert!(producer.push(black_box([1; N])).is_ok());
     });
     counter.at_most(pop.0, pop.1, make, |(_, consumer)| {

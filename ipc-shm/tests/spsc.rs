@@ -11,7 +11,7 @@ use std::thread;
 
 use bytemuck::Pod;
 use ipc_core::identity::ProcessId;
-use ipc_shm::ring::spsc::{Consumer, Producer, Ring};
+use ipc_shm::ring::spsc::{Consumer, FixedRing, Producer, Ring};
 use ipc_shm::ring::{Peer, PopError, PushError, RingError, RoleError};
 
 /// Runs what might wait for ever; a minute is for ever here.
@@ -32,6 +32,34 @@ fn watched<R>(what: &'static str, f: impl FnOnce() -> R) -> R {
 fn ends<T: Pod + Send>(capacity: usize) -> (Producer<'static, T>, Consumer<'static, T>) {
     let ring = Ring::create(capacity).unwrap();
     (ring.producer().unwrap(), ring.consumer().unwrap())
+}
+
+/// The two kinds of ends are of one ring, whoever takes which.
+#[test]
+fn ends_of_either_trust() {
+    fn there_and_back<const N: usize>(message: [u8; N])
+    where
+        [u8; N]: Pod,
+    {
+        let ring = Ring::<[u8; N]>::create(3).unwrap();
+        for _ in 0..4 {
+            let mut consumer = ring.untrusted_consumer().unwrap();
+            ring.producer().unwrap().push(message).unwrap();
+            ring.untrusted_producer().unwrap().push(message).unwrap();
+            assert_eq!(consumer.pop().unwrap(), message);
+            drop(consumer);
+            assert_eq!(ring.consumer().unwrap().pop().unwrap(), message);
+        }
+    }
+    there_and_back([1]);
+    there_and_back([1, 2, 3]);
+    there_and_back([9; 31]);
+    there_and_back(core::array::from_fn::<u8, 256, _>(|i| i as u8));
+    there_and_back([7; 1024]);
+
+    static FIXED: FixedRing<u64, 2> = FixedRing::new();
+    assert_eq!(FIXED.ring().untrusted_producer().unwrap_err(), RoleError::NotSealed);
+    assert_eq!(FIXED.ring().untrusted_consumer().unwrap_err(), RoleError::NotSealed);
 }
 
 #[test]
@@ -263,6 +291,22 @@ mod damage {
             if word != 1 {
                 assert_eq!(producer.push(5), Err(PushError::Corrupt(5)));
             }
+        }
+    }
+
+    #[test]
+    fn h04_damage_is_not_forgotten_whatever_the_peer_writes_then() {
+        let ring = Ring::<u64>::create(2).unwrap();
+        let mut producer = ring.untrusted_producer().unwrap();
+        let mut consumer = ring.untrusted_consumer().unwrap();
+        write(&ring, SLOTS, 77);
+        assert_eq!(producer.push(5), Err(PushError::Corrupt(5)));
+        assert_eq!(consumer.pop(), Err(PopError::Corrupt));
+        // Also what a poisoned end looks for, which the peer knows as well as anybody.
+        for word in (0..8).flat_map(|word| [word, word ^ 1 << 63]) {
+            write(&ring, SLOTS, word);
+            assert_eq!(producer.push(5), Err(PushError::Corrupt(5)), "{word:#x}");
+            assert_eq!(consumer.pop(), Err(PopError::Corrupt), "{word:#x}");
         }
     }
 

@@ -44,7 +44,8 @@ use crate::{Kind, Place, Plan};
 /// Hand the descriptor only to processes that you trust as much as yourself. A peer may die at any
 /// instruction, and may be of another build of your program; but one that writes to the memory past
 /// this crate (by `write` on the descriptor, say, or by punching holes, which no seal forbids to a
-/// writer) can break whatever lives in it. What is read from the header is checked nevertheless.
+/// writer) can break whatever lives in it. What is read from the header is checked nevertheless. A ring alone in its
+/// region may have an end that trusts nobody: see [`ring`](crate::ring#trust).
 ///
 /// # What lies in it
 ///

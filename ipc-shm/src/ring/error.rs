@@ -136,6 +136,8 @@ pub enum RoleError {
     NoIdentity(NoIdentity),
     /// The ring could not be mapped once more for the new handle.
     Os(Errno),
+    /// An end that does not trust the other one was asked for, of a ring whose memory could be taken away.
+    NotSealed,
 }
 
 impl fmt::Display for RoleError {
@@ -145,6 +147,9 @@ impl fmt::Display for RoleError {
             Self::Corrupt => f.write_str(CORRUPT),
             Self::NoIdentity(error) => error.fmt(f),
             Self::Os(errno) => write!(f, "cannot map the ring: {errno}"),
+            Self::NotSealed => {
+                f.write_str("the ring's memory could be taken away by an untrusted peer")
+            }
         }
     }
 }

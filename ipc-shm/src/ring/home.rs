@@ -31,12 +31,22 @@ enum Memory<'r, H, S> {
     #[cfg(not(loom))]
     Own(Region, Places<H, S>),
     #[cfg(not(loom))]
-    In(Parts<H, S>, PhantomData<&'r H>),
+    In(Parts<H, S>, Where, PhantomData<&'r H>),
     #[cfg(any(feature = "alloc", loom))]
     Heap(Arc<Heap<H, S>>),
     #[cfg(loom)]
     #[expect(dead_code, reason = "the model has no regions")]
     Nowhere(PhantomData<&'r H>),
+}
+
+/// What is known of memory that is borrowed.
+#[cfg(not(loom))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Where {
+    /// In a region.
+    Region,
+    /// Wherever somebody has put it.
+    Anywhere,
 }
 
 #[cfg(not(loom))]
@@ -92,13 +102,14 @@ impl<'r, H, S> Home<'r, H, S> {
         H: Shareable,
         S: Shareable,
     {
-        Ok(Self::of(region.get(places.head)?, region.slice(places.slots)?))
+        let parts = Parts::new(region.get(places.head)?, region.slice(places.slots)?);
+        Ok(Self(Memory::In(parts, Where::Region, PhantomData)))
     }
 
     /// `head` and `slots`, of which there is at least one.
     #[cfg(not(loom))]
     pub(super) fn of(head: &'r H, slots: &'r [S]) -> Self {
-        Self(Memory::In(Parts::new(head, slots), PhantomData))
+        Self(Memory::In(Parts::new(head, slots), Where::Anywhere, PhantomData))
     }
 
     /// How many slots there are.
@@ -107,7 +118,7 @@ impl<'r, H, S> Home<'r, H, S> {
             #[cfg(not(loom))]
             Memory::Own(_, places) => places.slots.count(),
             #[cfg(not(loom))]
-            Memory::In(parts, _) => parts.slots.len(),
+            Memory::In(parts, ..) => parts.slots.len(),
             #[cfg(any(feature = "alloc", loom))]
             Memory::Heap(heap) => heap.slots.len(),
             #[cfg(loom)]
@@ -126,6 +137,17 @@ impl<'r, H, S> Home<'r, H, S> {
         }
     }
 
+    /// As [`hold`](Self::hold), if nobody can take the memory away.
+    pub(super) fn hold_sealed(&self) -> Result<Held<'r, H, S>, RoleError> {
+        match &self.0 {
+            // What lies at a reference may lie in a file that others can truncate.
+            #[cfg(not(loom))]
+            Memory::In(_, Where::Anywhere, _) => Err(RoleError::NotSealed),
+            // Regions are sealed; what is on the heap is ours.
+            _ => self.hold(),
+        }
+    }
+
     /// The same once more, for a handle.
     pub(super) fn hold(&self) -> Result<Held<'r, H, S>, RoleError> {
         match &self.0 {
@@ -139,7 +161,7 @@ impl<'r, H, S> Home<'r, H, S> {
                 Ok(Held { parts, _keep: Keep::Own(map) })
             }
             #[cfg(not(loom))]
-            Memory::In(parts, _) => Ok(Held { parts: *parts, _keep: Keep::In(PhantomData) }),
+            Memory::In(parts, ..) => Ok(Held { parts: *parts, _keep: Keep::In(PhantomData) }),
             #[cfg(any(feature = "alloc", loom))]
             Memory::Heap(heap) => {
                 let parts = Parts::new(&heap.head, &heap.slots);

@@ -3,12 +3,59 @@
 //! No call waits: `push` and `pop` answer at once, and both sides poll. A loop around one looks at the answer, for
 //! only [`Full`](PushError::Full) and [`Empty`](PopError::Empty) go away by themselves; a loop that goes on while
 //! there is any error never ends when the peer is gone.
+//!
+//! # Trust
+//!
+//! Each side chooses by the end that it takes whether it trusts the other one, as a type: [`Trusted`] (`ring.producer()`)
+//! or [`Untrusted`] (`ring.untrusted_producer()`). The memory is the same, so one side can be trusting and the other not.
+//!
+//! | the other process | [`Trusted`] | [`Untrusted`] |
+//! |---|---|---|
+//! | may be killed at any instruction, or stopped | yes | yes |
+//! | may have left any bytes in a payload | yes | yes |
+//! | may write anything, anywhere in the ring's memory, at any time, also between two instructions of a call | no | yes |
+//! | may punch holes into it, or grow and shrink it as far as the seals let it | no | yes |
+//! | may be borrowed from | where the ring has calls for it | never |
+//!
+//! To an untrusting end the ring's memory is bytes from a stranger. Whatever they are, and whenever they change:
+//!
+//! * a call makes no access outside of the ring, runs into no signal and no panic, and ends after a number of instructions
+//!   that its own arguments bound (taking an end: the ring's capacity as well);
+//! * it yields a message, or `Full`, `Empty`, `Disconnected`, or `Corrupt`; once an end has said `Corrupt`, it
+//!   says so for ever;
+//! * what it yields has been copied, each byte once, before anything looks at it: it does not change any more. A
+//!   word that decides something is read once, checked, and the checked copy is used;
+//! * where it stands, and how large the ring is, is private to it: nothing that others write can move it.
+//!
+//! It is the *memory* of the process that is protected, and its control flow. What is not promised:
+//!
+//! * **Messages.** A peer that can push can push anything, and one that writes to the memory can change, repeat, drop or
+//!   reorder what is in flight. A payload that it changes during the copy is a mixture. Check what
+//!   you get, as you would check what comes by a socket.
+//! * **Progress.** A peer can stop, fill the ring, or damage it: it can always deny service on a channel that it is an end of.
+//!   It costs the other side an answer. Whoever waits for it should have a deadline.
+//! * **Who the peer is, and whether it lives.** The words that say so lie in the same memory. The peer can write the id
+//!   of any process there, or that the end is vacant, so `peer()` is hearsay, `Disconnected` too, and a third process that has the
+//!   region may be let in twice. Whom you have given the region to is known from how you gave it: keep its pidfd.
+//! * **Several peers.** Whoever has the region has all of it. Give each untrusted peer a region of its own.
+//!
+//! Untrusting ends exist of rings in regions, for their memory is sealed: no peer can take it away, which would be a SIGBUS at
+//! the next access; and of rings on the heap, which only this process has. A ring at a reference
+//! ([`FixedRing`](spsc::FixedRing)) may lie in a file that somebody truncates, so there the answer is
+//! [`RoleError::NotSealed`].
+//!
+//! Payloads of up to 64 bytes cost about as much as they do a trusting end, and long ones too: see
+//! `cargo bench`.
 
+#[cfg(not(loom))]
+mod copy;
 mod error;
 pub(crate) mod home;
 pub mod indexed;
 mod role;
 pub mod spsc;
+mod trust;
 
 pub use error::{PopError, PushError, RingError, RoleError};
 pub use role::Peer;
+pub use trust::{Trust, Trusted, Untrusted};

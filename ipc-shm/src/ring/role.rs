@@ -20,6 +20,10 @@ use ipc_core::primitive::{AtomicU64, Ordering, identity};
 
 use super::RoleError;
 
+/// How often a claim may find that the role has just changed hands and is free again. Processes that claim, die and
+/// close do that to each other once or twice; only somebody who writes to the word for its own sake does it so often.
+const ATTEMPTS: usize = 64;
+
 const VACANT: u64 = 0;
 const CLOSED: u64 = ProcessId::FREE_BIT;
 
@@ -56,7 +60,7 @@ impl Role<'_> {
         let me = identity::current().map_err(RoleError::NoIdentity)?;
         // Acquire: the owner's admission to the domain comes with its claim.
         let mut seen = self.word.load(Ordering::Acquire);
-        loop {
+        for _ in 0..ATTEMPTS {
             if let Some(owner) = owner(seen)? {
                 if self.look(owner, me) != Liveness::Dead {
                     return Err(RoleError::Taken { owner });
@@ -73,6 +77,7 @@ impl Role<'_> {
                 Err(found) => seen = found,
             }
         }
+        Err(RoleError::Corrupt)
     }
 
     /// Gives up the role that process `claimant` claimed, if that is the calling one.

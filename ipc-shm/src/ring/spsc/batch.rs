@@ -3,9 +3,9 @@
 use bytemuck::Pod;
 
 use super::{Consumer, Producer};
-use crate::ring::{PopError, PushError};
+use crate::ring::{PopError, PushError, Trust};
 
-impl<T: Pod + Send> Producer<'_, T> {
+impl<T: Pod + Send, M: Trust> Producer<'_, T, M> {
     /// Copies as many of `messages` as there is room for, from the first on, and says how many. Never waits.
     ///
     /// Each is published by itself: the consumer may have the first before the last is written, and if this process
@@ -42,7 +42,7 @@ impl<T: Pod + Send> Producer<'_, T> {
     }
 }
 
-impl<T: Pod + Send> Consumer<'_, T> {
+impl<T: Pod + Send, M: Trust> Consumer<'_, T, M> {
     /// Copies as many messages out as there are and `messages` has room for, and says how many. Never waits.
     ///
     /// Each is released by itself: if this process is killed meanwhile, those that it has copied, from the first on,

@@ -4,10 +4,12 @@
 //!
 //! A payload is read only while its slot is full on the consumer's own lap. Only the consumer takes
 //! a slot out of that state, and there is one consumer: the role word names this process, and the
-//! handle is borrowed alone. Plain data may have any bytes.
+//! handle is borrowed alone. Plain data may have any bytes. An untrusted producer may keep to nothing of this: a
+//! payload is then copied by accesses that may race, and everything else that is used is this handle's own.
 #![expect(unsafe_code, reason = "reads payloads that the slot's word makes ours")]
 
 use core::fmt;
+use core::marker::PhantomData;
 
 use bytemuck::Pod;
 use ipc_core::identity::ProcessId;
@@ -17,24 +19,28 @@ use super::cursor::Cursor;
 use super::slots::{Held, Position};
 use crate::layout::{FULL, LAP, Roles};
 use crate::ring::role::{Misses, Role};
-use crate::ring::{Peer, PopError, RoleError};
+use crate::ring::{Peer, PopError, RoleError, Trust, Trusted, Untrusted};
 
 /// The reading end of a [`Ring`](super::Ring).
 ///
 /// Dropping it closes the end: the producer is told when the ring is full, and another consumer may
 /// attach and go on. If this process dies, the same happens as soon as somebody asks the kernel.
-pub struct Consumer<'r, T: Pod + Send> {
+///
+/// `M` says whether it trusts the producer: see [`Ring::untrusted_consumer`](super::Ring::untrusted_consumer).
+pub struct Consumer<'r, T: Pod + Send, M: Trust = Trusted> {
     cursor: Cursor<'r, T>,
     /// The process that claimed the role.
     claimant: ProcessId,
     /// The ring was found damaged, and the cursor poisoned.
     corrupt: bool,
     misses: Misses,
+    mode: PhantomData<M>,
 }
 
 static_assertions::assert_impl_all!(Consumer<'static, u64>: Send, Sync);
+static_assertions::assert_impl_all!(Consumer<'static, u64, Untrusted>: Send, Sync);
 
-impl<'r, T: Pod + Send> Consumer<'r, T> {
+impl<'r, T: Pod + Send, M: Trust> Consumer<'r, T, M> {
     pub(super) fn claim(ring: Held<'r, T>) -> Result<Self, RoleError> {
         let claimant = own(ring.head()).claim()?.id;
         let Some(position) = Position::find(ring.as_slice(), |sequence| sequence / LAP) else {
@@ -42,7 +48,7 @@ impl<'r, T: Pod + Send> Consumer<'r, T> {
             return Err(RoleError::Corrupt);
         };
         let cursor = Cursor::new(ring, position);
-        Ok(Self { cursor, claimant, corrupt: false, misses: Misses::default() })
+        Ok(Self { cursor, claimant, corrupt: false, misses: Misses::default(), mode: PhantomData })
     }
 
     /// Copies the next message out and releases its slot. Never waits.
@@ -69,20 +75,17 @@ impl<'r, T: Pod + Send> Consumer<'r, T> {
     /// ```
     #[inline]
     pub fn pop(&mut self) -> Result<T, PopError> {
-        let (slot, free) = loop {
-            let (slot, free) = self.cursor.next();
-            // SAFETY: the cursor keeps its slots alive.
-            let slot = unsafe { slot.as_ref() };
-            // SYNC: message published (Release in `Producer::push`).
-            let found = slot.sequence.load(Ordering::Acquire);
-            if found == free | FULL {
-                break (slot, free);
-            }
+        let (slot, free) = self.cursor.next();
+        // SAFETY: the cursor keeps its slots alive.
+        let slot = unsafe { slot.as_ref() };
+        // SYNC: message published (Release in `Producer::push`).
+        let found = slot.sequence.load(Ordering::Acquire);
+        if found != free | FULL || (M::HOSTILE && self.corrupt) {
             self.refused(found)?;
-        };
+        }
         self.cursor.advance();
         // SAFETY: the slot is full on our lap, so its payload is ours; any bytes are a `T`.
-        let message = slot.payload.with(|payload| Ok(unsafe { payload.read() }));
+        let message = slot.payload.with(|payload| Ok(unsafe { M::read(payload) }));
         // SYNC: message released (Acquire in `Producer::push`).
         slot.sequence.store(free.wrapping_add(LAP), Ordering::Release);
         message
@@ -117,7 +120,7 @@ impl<'r, T: Pod + Send> Consumer<'r, T> {
         self.cursor.capacity()
     }
 
-    /// The next message is not there. `Ok`: look again.
+    /// The next message is not there. `Ok`: it is by now.
     #[cold]
     fn refused(&mut self, found: u64) -> Result<(), PopError> {
         if self.corrupt {
@@ -125,9 +128,7 @@ impl<'r, T: Pod + Send> Consumer<'r, T> {
         }
         let (slot, free) = self.cursor.next();
         if found != free {
-            self.corrupt = true;
-            self.cursor.poison();
-            return Err(PopError::Corrupt);
+            return Err(self.damaged());
         }
         let (at, role) = (self.cursor.position(), other(self.cursor.roles()));
         if !self.misses.peer_is_gone(at, role) {
@@ -135,8 +136,18 @@ impl<'r, T: Pod + Send> Consumer<'r, T> {
         }
         // It may have pushed between our look and its end; after its end it pushes no more.
         // SAFETY: the cursor keeps its slots alive.
-        let now = unsafe { slot.as_ref() }.sequence.load(Ordering::Acquire);
-        if now == found { Err(PopError::Disconnected) } else { Ok(()) }
+        match unsafe { slot.as_ref() }.sequence.load(Ordering::Acquire) {
+            now if now == free | FULL => Ok(()),
+            now if now == found => Err(PopError::Disconnected),
+            _ => Err(self.damaged()),
+        }
+    }
+
+    /// No ring comes to what was found: this end is of no use any more.
+    fn damaged(&mut self) -> PopError {
+        self.corrupt = true;
+        self.cursor.poison();
+        PopError::Corrupt
     }
 }
 
@@ -148,7 +159,7 @@ fn other(roles: &Roles) -> Role<'_> {
     Role { word: &roles.producer, domain: &roles.domain }
 }
 
-impl<T: Pod + Send> Drop for Consumer<'_, T> {
+impl<T: Pod + Send, M: Trust> Drop for Consumer<'_, T, M> {
     fn drop(&mut self) {
         if !killed() {
             own(self.cursor.roles()).close(self.claimant);
@@ -156,7 +167,7 @@ impl<T: Pod + Send> Drop for Consumer<'_, T> {
     }
 }
 
-impl<T: Pod + Send> fmt::Debug for Consumer<'_, T> {
+impl<T: Pod + Send, M: Trust> fmt::Debug for Consumer<'_, T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Consumer").field("capacity", &self.capacity()).finish_non_exhaustive()
     }

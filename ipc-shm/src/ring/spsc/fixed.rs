@@ -68,6 +68,10 @@ impl<T: Pod + Send, const N: usize> FixedRing<T, N> {
     }
 
     /// The ring, to claim its ends.
+    ///
+    /// Not by an end that does not trust the other one: where the value lies is not known here, and an untrusted peer
+    /// might take the memory away ([`RoleError::NotSealed`](crate::ring::RoleError::NotSealed)). For that there is
+    /// [`Ring::in_region`].
     #[must_use]
     pub fn ring(&self) -> Ring<'_, T> {
         const { assert!(N > 0, "a ring holds at least one message") };

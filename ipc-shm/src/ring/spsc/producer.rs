@@ -4,10 +4,12 @@
 //!
 //! A payload is written only while its slot is free on the producer's own lap. Only the producer
 //! takes a slot out of that state, and there is one producer: the role word names this process, and
-//! the handle is borrowed alone.
+//! the handle is borrowed alone. An untrusted consumer may keep to nothing of this: a payload is then copied by accesses
+//! that may race, and everything else that is used is this handle's own.
 #![expect(unsafe_code, reason = "writes payloads that the slot's word makes ours")]
 
 use core::fmt;
+use core::marker::PhantomData;
 
 use bytemuck::Pod;
 use ipc_core::identity::ProcessId;
@@ -17,25 +19,29 @@ use super::cursor::Cursor;
 use super::slots::{Held, Position};
 use crate::layout::{FULL, LAP, Roles};
 use crate::ring::role::{Misses, Role};
-use crate::ring::{Peer, PushError, RoleError};
+use crate::ring::{Peer, PushError, RoleError, Trust, Trusted, Untrusted};
 
 /// The writing end of a [`Ring`](super::Ring).
 ///
 /// Dropping it closes the end: the consumer is told once it has popped what is in the ring, and
 /// another producer may attach. If this process dies, the same happens as soon as somebody asks the
 /// kernel.
-pub struct Producer<'r, T: Pod + Send> {
+///
+/// `M` says whether it trusts the consumer: see [`Ring::untrusted_producer`](super::Ring::untrusted_producer).
+pub struct Producer<'r, T: Pod + Send, M: Trust = Trusted> {
     cursor: Cursor<'r, T>,
     /// The process that claimed the role.
     claimant: ProcessId,
     /// The ring was found damaged, and the cursor poisoned.
     corrupt: bool,
     misses: Misses,
+    mode: PhantomData<M>,
 }
 
 static_assertions::assert_impl_all!(Producer<'static, u64>: Send, Sync);
+static_assertions::assert_impl_all!(Producer<'static, u64, Untrusted>: Send, Sync);
 
-impl<'r, T: Pod + Send> Producer<'r, T> {
+impl<'r, T: Pod + Send, M: Trust> Producer<'r, T, M> {
     pub(super) fn claim(ring: Held<'r, T>) -> Result<Self, RoleError> {
         let claimant = own(ring.head()).claim()?.id;
         let Some(position) =
@@ -45,7 +51,7 @@ impl<'r, T: Pod + Send> Producer<'r, T> {
             return Err(RoleError::Corrupt);
         };
         let cursor = Cursor::new(ring, position);
-        Ok(Self { cursor, claimant, corrupt: false, misses: Misses::default() })
+        Ok(Self { cursor, claimant, corrupt: false, misses: Misses::default(), mode: PhantomData })
     }
 
     /// Copies `message` into the next slot, if that is free. Never waits.
@@ -69,25 +75,22 @@ impl<'r, T: Pod + Send> Producer<'r, T> {
     /// ```
     #[inline]
     pub fn push(&mut self, message: T) -> Result<(), PushError<T>> {
-        let (slot, free) = loop {
-            let (slot, free) = self.cursor.next();
-            // SAFETY: the cursor keeps its slots alive.
-            let slot = unsafe { slot.as_ref() };
-            // SYNC: message released (Release in `Consumer::pop`).
-            let found = slot.sequence.load(Ordering::Acquire);
-            if found == free {
-                break (slot, free);
-            }
+        let (slot, free) = self.cursor.next();
+        // SAFETY: the cursor keeps its slots alive.
+        let slot = unsafe { slot.as_ref() };
+        // SYNC: message released (Release in `Consumer::pop`).
+        let found = slot.sequence.load(Ordering::Acquire);
+        if found != free || (M::HOSTILE && self.corrupt) {
             match self.refused(found) {
                 Ok(()) => {}
                 Err(Refused::Full) => return Err(PushError::Full(message)),
                 Err(Refused::Disconnected) => return Err(PushError::Disconnected(message)),
                 Err(Refused::Corrupt) => return Err(PushError::Corrupt(message)),
             }
-        };
+        }
         self.cursor.advance();
         // SAFETY: the slot is free on our lap, so its payload is ours.
-        slot.payload.with_mut(|payload| unsafe { payload.write(message) });
+        slot.payload.with_mut(|payload| unsafe { M::write(payload, message) });
         // SYNC: message published (Acquire in `Consumer::pop`).
         slot.sequence.store(free | FULL, Ordering::Release);
         Ok(())
@@ -124,7 +127,7 @@ impl<'r, T: Pod + Send> Producer<'r, T> {
         self.cursor.capacity()
     }
 
-    /// The next slot is not free on this lap. `Ok`: look again.
+    /// The next slot is not free on this lap. `Ok`: it is by now.
     #[cold]
     fn refused(&mut self, found: u64) -> Result<(), Refused> {
         if self.corrupt {
@@ -132,9 +135,7 @@ impl<'r, T: Pod + Send> Producer<'r, T> {
         }
         let (slot, free) = self.cursor.next();
         if found != free.wrapping_sub(LAP) | FULL {
-            self.corrupt = true;
-            self.cursor.poison();
-            return Err(Refused::Corrupt);
+            return Err(self.damaged());
         }
         let (at, role) = (self.cursor.position(), other(self.cursor.roles()));
         if !self.misses.peer_is_gone(at, role) {
@@ -142,8 +143,18 @@ impl<'r, T: Pod + Send> Producer<'r, T> {
         }
         // It may have popped between our look and its end; after its end it pops no more.
         // SAFETY: the cursor keeps its slots alive.
-        let now = unsafe { slot.as_ref() }.sequence.load(Ordering::Acquire);
-        if now == found { Err(Refused::Disconnected) } else { Ok(()) }
+        match unsafe { slot.as_ref() }.sequence.load(Ordering::Acquire) {
+            now if now == free => Ok(()),
+            now if now == found => Err(Refused::Disconnected),
+            _ => Err(self.damaged()),
+        }
+    }
+
+    /// No ring comes to what was found: this end is of no use any more.
+    fn damaged(&mut self) -> Refused {
+        self.corrupt = true;
+        self.cursor.poison();
+        Refused::Corrupt
     }
 }
 
@@ -162,7 +173,7 @@ fn other(roles: &Roles) -> Role<'_> {
     Role { word: &roles.consumer, domain: &roles.domain }
 }
 
-impl<T: Pod + Send> Drop for Producer<'_, T> {
+impl<T: Pod + Send, M: Trust> Drop for Producer<'_, T, M> {
     fn drop(&mut self) {
         if !killed() {
             own(self.cursor.roles()).close(self.claimant);
@@ -170,7 +181,7 @@ impl<T: Pod + Send> Drop for Producer<'_, T> {
     }
 }
 
-impl<T: Pod + Send> fmt::Debug for Producer<'_, T> {
+impl<T: Pod + Send, M: Trust> fmt::Debug for Producer<'_, T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Producer").field("capacity", &self.capacity()).finish_non_exhaustive()
     }

@@ -9,7 +9,7 @@ use rustix::fd::{BorrowedFd, OwnedFd};
 
 use super::{Consumer, Producer};
 use crate::layout::{Roles, Slot};
-use crate::ring::{RingError, RoleError, home};
+use crate::ring::{RingError, RoleError, Untrusted, home};
 #[cfg(not(loom))]
 use crate::{AttachError, Kind, PlaceError, Plan, Region};
 
@@ -172,6 +172,37 @@ impl<'r, T: Pod + Send> Ring<'r, T> {
     /// As [`producer`](Self::producer).
     pub fn consumer(&self) -> Result<Consumer<'r, T>, RoleError> {
         Consumer::claim(self.home.hold()?)
+    }
+
+    /// Becomes the ring's producer, and believes nothing that the other side may have written: see
+    /// [the module](crate::ring#trust).
+    ///
+    /// # Errors
+    ///
+    /// As [`producer`](Self::producer), and [`RoleError::NotSealed`] if the memory of the ring could be taken away.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_shm::ring::{Untrusted, spsc::{Consumer, Ring}};
+    ///
+    /// let ring = Ring::<[u8; 128]>::create(8)?;
+    /// let mut consumer: Consumer<'_, _, Untrusted> = ring.untrusted_consumer()?;
+    /// ring.untrusted_producer()?.push([7; 128])?;
+    /// assert_eq!(consumer.pop()?, [7; 128]);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    pub fn untrusted_producer(&self) -> Result<Producer<'r, T, Untrusted>, RoleError> {
+        Producer::claim(self.home.hold_sealed()?)
+    }
+
+    /// Becomes the ring's consumer, and believes nothing that the other side may have written.
+    ///
+    /// # Errors
+    ///
+    /// As [`untrusted_producer`](Self::untrusted_producer).
+    pub fn untrusted_consumer(&self) -> Result<Consumer<'r, T, Untrusted>, RoleError> {
+        Consumer::claim(self.home.hold_sealed()?)
     }
 
     /// How many messages the ring can hold.
