@@ -266,7 +266,7 @@ impl<S: Side, T: Pod + Send> fmt::Debug for End<'_, S, T> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, feature = "alloc", not(loom)))]
 mod tests {
     use alloc::vec::Vec;
 
