@@ -92,6 +92,22 @@
 //! lies in slot `n` modulo the capacity. The slots from `head` to `tail` are the consumer's, all others the
 //! producer's. All zeros are a ring that nothing has gone through.
 //!
+//! # A ring of bytes
+//!
+//! An indexed ring of words of 8 bytes; in a region of its own the words begin at a multiple of their number of bytes,
+//! up to 4096, and are the last thing there. What lies from `head` to `tail` are whole records, one after the other:
+//!
+//! ```text
+//! offset  size  field     written by        all zeros mean
+//!      0     4  size      the producer      no record: it is 8 at least
+//!      4     4  tag       the producer
+//!      8     -  bytes     the producer
+//!      -     -  padding to a multiple of 8
+//! ```
+//!
+//! `size` counts the bytes from `size` itself to the last one of `bytes`. A record may begin at the last words of the
+//! ring and go on at the first.
+//!
 //! # Safety
 //!
 //! The structures marked as plain data have no padding, which the assertions below show, and any

@@ -8,6 +8,7 @@
 //! | [`Atomic`], [`RawValue`], [`Mutex`](ipc_sync::Mutex) | what may lie there: atomics, plain data, locked data |
 //! | [`ring::spsc`] | a ring for one producer and one consumer: one message at a time |
 //! | [`ring::indexed`] | the same for batches, and for messages that are handled where they lie |
+//! | [`ring::bytes`] | the same for records of any length |
 //! | [`StopToken`] | asks any number of processes to stop |
 //!
 //! # Two processes
@@ -164,6 +165,8 @@ struct Readme;
 
 #[cfg(any(feature = "alloc", test, loom))]
 extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 
 #[cfg(not(loom))]
 mod atomic;

@@ -21,6 +21,8 @@ pub enum Kind {
     Spsc,
     /// A [`ring::indexed`](crate::ring::indexed) ring and nothing else.
     Indexed,
+    /// A [`ring::bytes`](crate::ring::bytes) ring and nothing else.
+    Bytes,
 }
 
 impl Kind {
@@ -31,11 +33,12 @@ impl Kind {
             Self::Planned => 2,
             Self::Spsc => 3,
             Self::Indexed => 4,
+            Self::Bytes => 5,
         }
     }
 
     pub(crate) fn from_bits(bits: u32) -> Option<Self> {
-        let kinds = [Self::Raw, Self::Planned, Self::Spsc, Self::Indexed];
+        let kinds = [Self::Raw, Self::Planned, Self::Spsc, Self::Indexed, Self::Bytes];
         kinds.into_iter().find(|kind| kind.to_bits() == bits)
     }
 }
@@ -120,6 +123,15 @@ impl Plan {
     ///
     /// [`PlanError`], and the plan is as it was.
     pub fn array<T: Shareable>(&mut self, count: usize) -> Result<Place<T>, PlanError> {
+        self.array_at(LINE, count)
+    }
+
+    /// As [`array`](Self::array), from a multiple of `align` on, which is at least [`LINE`] and a power of two.
+    pub(crate) fn array_at<T: Shareable>(
+        &mut self,
+        align: usize,
+        count: usize,
+    ) -> Result<Place<T>, PlanError> {
         if count == 0 || size_of::<T>() == 0 {
             return Err(PlanError::Empty);
         }
@@ -127,7 +139,7 @@ impl Plan {
             return Err(PlanError::Alignment { asked: align_of::<T>(), most: MAX_ALIGN });
         }
         let entry = self.entries.get_mut(self.used).ok_or(PlanError::TooMany)?;
-        let align = align_of::<T>().max(LINE);
+        let align = align_of::<T>().max(align);
         let offset = self.size.checked_next_multiple_of(align).ok_or(PlanError::TooLarge)?;
         let bytes = size_of::<T>().checked_mul(count).ok_or(PlanError::TooLarge)?;
         let end = offset.checked_add(bytes).ok_or(PlanError::TooLarge)?;

@@ -86,8 +86,8 @@ impl<'de> Deserialize<'de> for StopToken {
 /// Rings and their places. A ring with a region of its own travels; where it arrives, that process attaches as
 /// producer or consumer.
 macro_rules! rings {
-    ($($kind:ident)*) => {$(
-        impl<T: Pod + Send> Serialize for ring::$kind::Ring<'_, T> {
+    ($($kind:ident $(<$T:ident>)?,)*) => {$(
+        impl$(<$T: Pod + Send>)? Serialize for ring::$kind::Ring<'_ $(, $T)?> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 match self.as_fd() {
                     Some(fd) => parcel::serialize(fd, serializer),
@@ -96,19 +96,19 @@ macro_rules! rings {
             }
         }
 
-        impl<'de, T: Pod + Send> Deserialize<'de> for ring::$kind::Ring<'static, T> {
+        impl<'de $(, $T: Pod + Send)?> Deserialize<'de> for ring::$kind::Ring<'static $(, $T)?> {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 parcel::deserialize(deserializer, Self::from_fd)
             }
         }
 
-        impl<T> Serialize for ring::$kind::RingPlace<T> {
+        impl$(<$T>)? Serialize for ring::$kind::RingPlace$(<$T>)? {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 self.0.serialize(serializer)
             }
         }
 
-        impl<'de, T> Deserialize<'de> for ring::$kind::RingPlace<T> {
+        impl<'de $(, $T)?> Deserialize<'de> for ring::$kind::RingPlace$(<$T>)? {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 Deserialize::deserialize(deserializer).map(Self)
             }
@@ -116,4 +116,4 @@ macro_rules! rings {
     )*};
 }
 
-rings! { spsc indexed }
+rings! { spsc<T>, indexed<T>, bytes, }

@@ -11,11 +11,11 @@ use core::ops::Range;
 use core::ptr::{self, NonNull};
 
 use ipc_core::identity::ProcessId;
-use ipc_core::{Result, baton};
+use ipc_core::{Errno, Result, baton};
 use rustix::fd::BorrowedFd;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
-/// A whole file, mapped readable, writable and shared.
+/// A whole file, mapped readable, writable and shared; of a [mirrored](Self::mirrored) one, the end twice in a row.
 ///
 /// The memory behind it is sealed in size and reserved, so no access to it faults.
 #[derive(Debug)]
@@ -37,8 +37,30 @@ impl Mapping {
         // SAFETY: the kernel chooses the address, so no existing mapping is touched.
         let start = unsafe { mmap(ptr::null_mut(), length, access, MapFlags::SHARED, fd, 0) }?;
         // The kernel never chooses address 0 for anybody.
-        let start = NonNull::new(start.cast()).ok_or(ipc_core::Errno::NOMEM)?;
+        let start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
         Ok(Self { start, length })
+    }
+
+    /// As [`new`](Self::new), and behind the last byte follows byte `from` again, and all after it: whatever lies
+    /// there in a circle is then contiguous from any point on.
+    ///
+    /// `from` and `length` must be multiples of the page, else the kernel says `EINVAL`.
+    pub(super) fn mirrored(fd: BorrowedFd<'_>, length: usize, from: usize) -> Result<Self> {
+        let mirror = length.checked_sub(from).filter(|&mirror| mirror > 0).ok_or(Errno::INVAL)?;
+        let all = length.checked_add(mirror).ok_or(Errno::NOMEM)?;
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: the kernel chooses the address, so no existing mapping is touched.
+        let start = unsafe { mmap_anonymous(ptr::null_mut(), all, ProtFlags::empty(), flags) }?;
+        let start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
+        // From here on its drop gives back the whole range, whatever has been mapped into it by then.
+        let map = Self { start, length: all };
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        for (at, offset, length) in [(0, 0, length), (length, from, mirror)] {
+            let (at, flags) = (map.at(at).as_ptr().cast(), MapFlags::SHARED | MapFlags::FIXED);
+            // SAFETY: what it replaces is a part of the range reserved above, into which nothing points yet.
+            unsafe { mmap(at, length, access, flags, fd, offset as u64) }?;
+        }
+        Ok(map)
     }
 
     pub(crate) fn length(&self) -> usize {
@@ -77,5 +99,79 @@ impl Drop for Mapping {
         // many mappings as it may. The old one then stays: harmless, and nobody is there to
         // be told.
         let _ = result;
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    extern crate std;
+
+    use std::fs;
+
+    use rustix::fd::{AsFd as _, OwnedFd};
+    use rustix::fs::{MemfdFlags, OFlags, ftruncate, memfd_create, open};
+
+    use super::*;
+
+    fn page() -> usize {
+        rustix::param::page_size()
+    }
+
+    fn file(pages: usize) -> OwnedFd {
+        let fd = memfd_create(c"mirrored", MemfdFlags::CLOEXEC).unwrap();
+        ftruncate(&fd, (pages * page()) as u64).unwrap();
+        fd
+    }
+
+    fn write(map: &Mapping, at: usize, byte: u8) {
+        // SAFETY: nobody else has the memory.
+        unsafe { map.at(at).write_volatile(byte) };
+    }
+
+    fn read(map: &Mapping, at: usize) -> u8 {
+        // SAFETY: nobody else has the memory.
+        unsafe { map.at(at).read_volatile() }
+    }
+
+    /// What this process has mapped of the files of this module; other tests run beside it.
+    fn lines(fd: &OwnedFd) -> usize {
+        let inode = std::format!(" {} ", rustix::fs::fstat(fd).unwrap().st_ino);
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines().filter(|line| line.contains(&inode)).count()
+    }
+
+    #[test]
+    fn the_end_of_a_mirrored_file_is_there_twice() {
+        let (fd, page) = (file(3), page());
+        let map = Mapping::mirrored(fd.as_fd(), 3 * page, page).unwrap();
+        assert_eq!((map.length(), lines(&fd)), (5 * page, 2));
+        for at in 0..3 * page {
+            write(&map, at, (at % 251) as u8);
+        }
+        for at in 0..2 * page {
+            assert_eq!(read(&map, 3 * page + at), ((at + page) % 251) as u8);
+        }
+        write(&map, 5 * page - 1, 255);
+        assert_eq!(read(&map, 3 * page - 1), 255);
+        drop(map);
+        assert_eq!(lines(&fd), 0);
+    }
+
+    #[test]
+    fn t06_a_mirror_that_cannot_be_leaves_nothing() {
+        let (fd, page) = (file(2), page());
+        let mirrored =
+            |fd: &OwnedFd, length, from| Mapping::mirrored(fd.as_fd(), length, from).map(drop);
+        // The second part is not a part, begins in the middle of a page, or behind the end.
+        assert_eq!(mirrored(&fd, 2 * page, 2 * page), Err(Errno::INVAL));
+        assert_eq!(mirrored(&fd, 2 * page, 8), Err(Errno::INVAL));
+        assert_eq!(mirrored(&fd, page, 2 * page), Err(Errno::INVAL));
+        assert_eq!(mirrored(&fd, usize::MAX, page), Err(Errno::NOMEM));
+        // The first one fails.
+        let path = std::format!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&fd));
+        let read_only =
+            open(path, OFlags::RDONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty()).unwrap();
+        assert_eq!(mirrored(&read_only, 2 * page, page), Err(Errno::ACCESS));
+        assert_eq!(lines(&fd), 0);
     }
 }

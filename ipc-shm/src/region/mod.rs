@@ -330,6 +330,20 @@ impl Region {
         Mapping::new(self.fd.as_fd(), self.map.length())
     }
 
+    /// Whether the payload from `offset` to its end can be mapped twice in a row: whole pages.
+    pub(crate) fn mirrors(&self, offset: usize) -> bool {
+        let page = rustix::param::page_size();
+        let end = PAYLOAD + self.size;
+        offset < self.size && (PAYLOAD + offset) % page == 0 && end % page == 0
+    }
+
+    /// As [`map_again`](Self::map_again), and behind the last byte of the payload all from `offset` on once more.
+    ///
+    /// Only if it [mirrors](Self::mirrors), or the kernel says `EINVAL`.
+    pub(crate) fn map_mirrored(&self, offset: usize) -> ipc_core::Result<Mapping> {
+        Mapping::mirrored(self.fd.as_fd(), PAYLOAD + self.size, PAYLOAD + offset)
+    }
+
     /// Entry `index` of the directory.
     fn entry(&self, index: usize) -> Option<Entry> {
         if index >= self.entries {

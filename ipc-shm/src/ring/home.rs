@@ -19,7 +19,10 @@ use super::{RingError, RoleError};
 #[cfg(not(loom))]
 use crate::region::Mapping;
 #[cfg(not(loom))]
-use crate::{AttachError, Kind, Place, PlaceError, Plan, PlanError, Region, Shareable};
+use crate::{
+    AttachError, Kind, Place, PlaceError, Plan, PlanError, Region, Shareable,
+    layout::{LINE, PAYLOAD},
+};
 
 #[cfg(any(feature = "alloc", loom))]
 use alloc::{sync::Arc, vec::Vec};
@@ -53,8 +56,13 @@ enum Where {
 impl<H: Shareable, S: Shareable> Home<'static, H, S> {
     /// A new region of `kind` for `capacity` slots, all of it zeros.
     pub(super) fn create(kind: Kind, capacity: usize) -> Result<Self, RingError> {
+        Self::create_at(LINE, kind, capacity)
+    }
+
+    /// The same, with the first slot at a multiple of `align`, as [`Plan::array_at`] has it.
+    pub(super) fn create_at(align: usize, kind: Kind, capacity: usize) -> Result<Self, RingError> {
         let mut plan = Plan::of_kind(kind);
-        let places = Places::plan(&mut plan, capacity)?;
+        let places = Places::plan_at(align, &mut plan, capacity)?;
         let region = Region::planned(&plan).map_err(RingError::Region)?;
         Ok(Self(Memory::Own(region, places)))
     }
@@ -154,21 +162,43 @@ impl<'r, H, S> Home<'r, H, S> {
             #[cfg(not(loom))]
             Memory::Own(region, places) => {
                 let map = region.map_again().map_err(RoleError::Os)?;
-                let at = |offset: usize| map.at(crate::layout::PAYLOAD + offset);
-                let first = at(places.slots.offset()).cast();
-                let slots = NonNull::slice_from_raw_parts(first, places.slots.count());
-                let parts = Parts { head: at(places.head.offset()).cast(), slots };
-                Ok(Held { parts, _keep: Keep::Own(map) })
+                Ok(Held::mapped(map, *places, places.slots.count()))
             }
             #[cfg(not(loom))]
-            Memory::In(parts, ..) => Ok(Held { parts: *parts, _keep: Keep::In(PhantomData) }),
+            Memory::In(parts, ..) => Ok(Held::new(*parts, Keep::In(PhantomData))),
             #[cfg(any(feature = "alloc", loom))]
             Memory::Heap(heap) => {
                 let parts = Parts::new(&heap.head, &heap.slots);
-                Ok(Held { parts, _keep: Keep::Heap(Arc::clone(heap)) })
+                Ok(Held::new(parts, Keep::Heap(Arc::clone(heap))))
             }
             #[cfg(loom)]
             Memory::Nowhere(_) => Err(RoleError::Corrupt),
+        }
+    }
+
+    /// The same, with the slots twice in a row if they [can be](Self::can_be_in_a_row).
+    pub(super) fn hold_in_a_row(&self) -> Result<Held<'r, H, S>, RoleError> {
+        match &self.0 {
+            #[cfg(not(loom))]
+            Memory::Own(region, places) if self.can_be_in_a_row() => {
+                let map = region.map_mirrored(places.slots.offset()).map_err(RoleError::Os)?;
+                Ok(Held::mapped(map, *places, 2 * places.slots.count()))
+            }
+            _ => self.hold(),
+        }
+    }
+
+    /// Whether the slots can be mapped twice in a row: if they are the end of a region that is the ring's own, and
+    /// whole pages.
+    pub(super) fn can_be_in_a_row(&self) -> bool {
+        match &self.0 {
+            #[cfg(not(loom))]
+            Memory::Own(region, places) => {
+                // Inside of the region, so this does not overflow.
+                let (start, bytes) = (places.slots.offset(), places.slots.count() * size_of::<S>());
+                start + bytes == region.size() && region.mirrors(start)
+            }
+            _ => false,
         }
     }
 }
@@ -177,10 +207,26 @@ impl<'r, H, S> Home<'r, H, S> {
 #[derive(Debug)]
 pub(super) struct Held<'r, H, S> {
     parts: Parts<H, S>,
+    /// How many slots there are from the first one on: all, or behind the last one all again.
+    row: usize,
     _keep: Keep<'r, H, S>,
 }
 
-impl<H, S> Held<'_, H, S> {
+impl<'r, H, S> Held<'r, H, S> {
+    fn new(parts: Parts<H, S>, keep: Keep<'r, H, S>) -> Self {
+        Self { parts, row: parts.slots.len(), _keep: keep }
+    }
+
+    /// What is at `places` of the region that `map` is, and of which it has `row` slots in a row.
+    #[cfg(not(loom))]
+    fn mapped(map: Mapping, places: Places<H, S>, row: usize) -> Self {
+        let at = |offset: usize| map.at(PAYLOAD + offset);
+        let first = at(places.slots.offset()).cast();
+        let slots = NonNull::slice_from_raw_parts(first, places.slots.count());
+        let parts = Parts { head: at(places.head.offset()).cast(), slots };
+        Self { parts, row, _keep: Keep::Own(map) }
+    }
+
     #[inline(always)]
     pub(super) fn head(&self) -> &H {
         // SAFETY: alive beside this, see the head of the file.
@@ -191,6 +237,13 @@ impl<H, S> Held<'_, H, S> {
     #[inline(always)]
     pub(super) fn slots(&self) -> NonNull<[S]> {
         self.parts.slots
+    }
+
+    /// How many slots can be addressed from the first one on: as many as there are, or twice as many, for behind the
+    /// last one follow the same once more.
+    #[inline(always)]
+    pub(super) fn row(&self) -> usize {
+        self.row
     }
 
     /// The slots for a look at all of them.
@@ -257,11 +310,15 @@ pub(crate) struct Places<H, S> {
 impl<H: Shareable, S: Shareable> Places<H, S> {
     /// Takes two of the plan's places.
     pub(super) fn plan(plan: &mut Plan, capacity: usize) -> Result<Self, RingError> {
+        Self::plan_at(LINE, plan, capacity)
+    }
+
+    fn plan_at(align: usize, plan: &mut Plan, capacity: usize) -> Result<Self, RingError> {
         if capacity == 0 {
             return Err(RingError::ZeroCapacity);
         }
         let places = |plan: &mut Plan| -> Result<Self, PlanError> {
-            Ok(Self { head: plan.one()?, slots: plan.array(capacity)? })
+            Ok(Self { head: plan.one()?, slots: plan.array_at(align, capacity)? })
         };
         places(plan).map_err(RingError::Plan)
     }

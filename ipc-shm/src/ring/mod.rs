@@ -47,6 +47,7 @@
 //! Payloads of up to 64 bytes cost about as much as they do a trusting end, and long ones too: see
 //! `cargo bench`.
 
+pub mod bytes;
 #[cfg(not(loom))]
 mod copy;
 mod error;

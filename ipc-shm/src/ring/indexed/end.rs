@@ -179,12 +179,12 @@ impl<'r, S: Side, T: Pod + Send> End<'r, S, T> {
     }
 
     /// The `count` slots from `offset` after the next one on, which are ours: up to the last slot of the ring, and
-    /// on from the first.
+    /// on from the first. If the slots are there twice in a row, the second part is empty.
     #[inline]
     pub(in crate::ring) fn spans(&self, offset: u64, count: usize) -> [NonNull<[Payload<T>]>; 2] {
         debug_assert!(offset + count as u64 <= self.limit.wrapping_sub(self.position), "ours");
         let index = self.position.wrapping_add(offset) & self.mask;
-        let first = count.min(self.capacity() - index as usize);
+        let first = count.min(self.ring.row() - index as usize);
         [
             NonNull::slice_from_raw_parts(self.slot(offset), first),
             NonNull::slice_from_raw_parts(self.ring.slots().cast(), count - first),
@@ -214,6 +214,11 @@ impl<'r, S: Side, T: Pod + Send> End<'r, S, T> {
 
     pub(in crate::ring) fn capacity(&self) -> usize {
         self.ring.slots().len()
+    }
+
+    /// Whether [`spans`](Self::spans) are always one.
+    pub(in crate::ring) fn is_in_a_row(&self) -> bool {
+        self.ring.row() > self.capacity()
     }
 
     /// Looks how far the peer has come. Gives the number of slots that are ours.

@@ -1,0 +1,228 @@
+//! [`Ring`]: the words, wherever they are.
+
+use core::fmt;
+
+#[cfg(not(loom))]
+use rustix::fd::{BorrowedFd, OwnedFd};
+
+use super::record::{self, WORD};
+use super::{Consumer, Producer};
+use crate::layout::{Indexes, Payload};
+use crate::ring::{RingError, RoleError, home};
+#[cfg(not(loom))]
+use crate::{
+    AttachError, Kind, PlaceError, Plan, Region,
+    layout::{LINE, MAX_ALIGN},
+};
+
+#[cfg(any(feature = "alloc", loom))]
+use ipc_core::primitive::UnsafeCell;
+
+type Home<'r> = home::Home<'r, Indexes, Payload<u64>>;
+
+/// A ring of records, before its roles are claimed.
+///
+/// Its capacity is in bytes, a power of two from 8 on. A record takes 8 bytes of header, and its own bytes rounded up
+/// to a multiple of 8; the longest one fills an empty ring.
+///
+/// [`producer`](Self::producer) and [`consumer`](Self::consumer) claim the two ends, in this process or in others,
+/// once each. The ring itself can be dropped when both have been claimed, or kept to attach anew after a death.
+///
+/// # Examples
+///
+/// ```
+/// use ipc_shm::ring::bytes::{PopError, Ring};
+///
+/// let ring = Ring::create(4096)?;
+/// let (mut producer, mut consumer) = (ring.producer()?, ring.consumer()?);
+/// producer.push(1, b"a record")?;
+/// producer.push(2, b"another, longer one")?;
+/// assert_eq!(consumer.pop_vec()?, (1, b"a record".to_vec()));
+/// assert_eq!(consumer.pop_vec()?, (2, b"another, longer one".to_vec()));
+/// assert_eq!(consumer.pop_vec(), Err(PopError::Empty));
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+pub struct Ring<'r> {
+    home: Home<'r>,
+}
+
+static_assertions::assert_impl_all!(Ring<'static>: Send, Sync);
+
+#[cfg(not(loom))]
+impl Ring<'static> {
+    /// A new ring in a region of its own, of `capacity` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`RingError`]: [`ZeroCapacity`](RingError::ZeroCapacity), [`NotAPowerOfTwo`](RingError::NotAPowerOfTwo) also for
+    /// fewer than 8 bytes, else as there.
+    pub fn create(capacity: usize) -> Result<Self, RingError> {
+        let words = words(capacity)?;
+        // From a page on it may be mapped twice. Whole pages of 4096 bytes are that on most machines.
+        let align = capacity.clamp(LINE, MAX_ALIGN);
+        Ok(Self { home: Home::create_at(align, Kind::Bytes, words)? })
+    }
+
+    /// The ring in a region that came from another process: see [`Region::from_fd`].
+    ///
+    /// # Errors
+    ///
+    /// [`AttachError`]: [`Kind`](AttachError::Kind) for another kind of region, [`Corrupt`](AttachError::Corrupt) if its
+    /// capacity is not a power of two, else as there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_shm::{AttachError, ring::{bytes, spsc}};
+    ///
+    /// let ring = bytes::Ring::create(4096)?;
+    /// let fd = || ring.as_fd().unwrap().try_clone_to_owned();
+    /// assert_eq!(bytes::Ring::from_fd(fd()?)?.capacity(), 4096);
+    /// let error = spsc::Ring::<u64>::from_fd(fd()?).unwrap_err();
+    /// assert!(matches!(error, AttachError::Kind { .. }));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    pub fn from_fd(fd: OwnedFd) -> Result<Self, AttachError> {
+        let home = Home::from_fd(Kind::Bytes, fd)?;
+        if !home.capacity().is_power_of_two() {
+            return Err(AttachError::Corrupt);
+        }
+        Ok(Self { home })
+    }
+}
+
+#[cfg(any(feature = "alloc", loom))]
+impl Ring<'static> {
+    /// A new ring of `capacity` bytes on the heap, between threads of this process. It is never
+    /// [contiguous](Self::is_contiguous).
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::ZeroCapacity`], [`RingError::NotAPowerOfTwo`] or [`RingError::OutOfMemory`].
+    pub fn boxed(capacity: usize) -> Result<Self, RingError> {
+        Self::boxed_at(capacity, 0)
+    }
+
+    /// As [`boxed`](Self::boxed), as if `start` words had gone through: for tests of very old rings.
+    #[doc(hidden)]
+    pub fn boxed_at(capacity: usize, start: u64) -> Result<Self, RingError> {
+        let words = (0..words(capacity)?).map(|_| Payload(UnsafeCell::new(0)));
+        Ok(Self { home: Home::boxed(Indexes::at(start), words)? })
+    }
+}
+
+impl<'r> Ring<'r> {
+    /// The ring at `place` of a larger region. It is never [contiguous](Self::is_contiguous).
+    ///
+    /// # Errors
+    ///
+    /// [`PlaceError::NotHere`] if the region was not made with this place.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_shm::{Plan, Region, ring::bytes::{Ring, RingPlace}};
+    ///
+    /// let mut plan = Plan::new();
+    /// let there = RingPlace::plan(&mut plan, 1024)?;
+    /// let back = RingPlace::plan(&mut plan, 64)?;
+    /// let region = Region::planned(&plan)?;
+    /// let mut ask = Ring::in_region(&region, there)?.producer()?;
+    /// let mut answer = Ring::in_region(&region, back)?.consumer()?;
+    /// ask.push(7, b"what is the time?")?;
+    /// assert!(answer.pop_vec().is_err());
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[cfg(not(loom))]
+    pub fn in_region(region: &'r Region, place: RingPlace) -> Result<Self, PlaceError> {
+        let home = Home::in_region(region, place.0)?;
+        // No plan of ours is like this.
+        if !home.capacity().is_power_of_two() {
+            return Err(PlaceError::NotHere);
+        }
+        Ok(Self { home })
+    }
+
+    /// Becomes the ring's producer, where the last one stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`RoleError::Taken`] while a process that may be alive has this end, else see [`RoleError`].
+    pub fn producer(&self) -> Result<Producer<'r>, RoleError> {
+        Producer::claim(self.home.hold_in_a_row()?)
+    }
+
+    /// Becomes the ring's consumer, where the last one stopped.
+    ///
+    /// # Errors
+    ///
+    /// As [`producer`](Self::producer).
+    pub fn consumer(&self) -> Result<Consumer<'r>, RoleError> {
+        Consumer::claim(self.home.hold_in_a_row()?)
+    }
+
+    /// How many bytes the ring has for records and their headers.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.home.capacity() * WORD
+    }
+
+    /// How many bytes a record can have.
+    #[must_use]
+    pub fn max_record(&self) -> usize {
+        record::max_len(self.home.capacity())
+    }
+
+    /// Whether each record is one slice to the ends that are claimed here: if the ring has a region of its own, and
+    /// its words are whole pages of this machine.
+    ///
+    /// An end of it takes twice the addresses, and no more memory.
+    #[must_use]
+    pub fn is_contiguous(&self) -> bool {
+        self.home.can_be_in_a_row()
+    }
+
+    /// The memfd of a ring that has a region of its own, to be sent to another process.
+    #[cfg(not(loom))]
+    #[must_use]
+    pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.home.as_fd()
+    }
+}
+
+impl fmt::Debug for Ring<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring").field("capacity", &self.capacity()).finish_non_exhaustive()
+    }
+}
+
+/// A ring as a part of a larger region: see [`Ring::in_region`].
+#[cfg(not(loom))]
+#[derive(Clone, Copy, Debug)]
+pub struct RingPlace(pub(crate) home::Places<Indexes, Payload<u64>>);
+
+#[cfg(not(loom))]
+static_assertions::assert_impl_all!(RingPlace: Send, Sync, Copy);
+
+#[cfg(not(loom))]
+impl RingPlace {
+    /// Plans a ring of `capacity` bytes. It takes two of the plan's places.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::create`], without those of a region.
+    pub fn plan(plan: &mut Plan, capacity: usize) -> Result<Self, RingError> {
+        home::Places::plan(plan, words(capacity)?).map(Self)
+    }
+}
+
+/// How many words `capacity` bytes are.
+fn words(capacity: usize) -> Result<usize, RingError> {
+    match capacity {
+        0 => Err(RingError::ZeroCapacity),
+        _ if !capacity.is_power_of_two() || capacity < WORD => {
+            Err(RingError::NotAPowerOfTwo { capacity })
+        }
+        _ => Ok(capacity / WORD),
+    }
+}
