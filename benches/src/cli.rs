@@ -192,7 +192,7 @@ fn verdicts(report: &Report) -> String {
         ));
     }
     let count = |state| report.targets.iter().filter(|target| target.state == state).count();
-    let counts = [State::Met, State::Missed, State::NotMeasured, State::NotBuilt]
+    let counts = [State::Met, State::Missed, State::NotMeasured, State::Absent]
         .map(|state| format!("{} {state}", count(state)));
     out.push_str(&format!("{} targets: {}\n", report.family, counts.join(", ")));
     out

@@ -19,6 +19,7 @@ pub mod readme;
 pub mod report;
 pub mod runner;
 pub mod stats;
+pub mod streams;
 pub mod subject;
 pub mod sys;
 pub mod table;

@@ -2,7 +2,7 @@
 
 use crate::subject::{Done, Wrong};
 
-/// A message of `N` words; [`numbered`] and [`differs`] touch all of them.
+/// A message of `N` words; [`Writer`] and [`Reader`] touch all of them.
 ///
 /// Word `i` of message `s` is `s + i * STEP`, so a lost, repeated, reordered or torn message shows
 /// as a wrong word. The first word is the sequence number itself and is never zero.
@@ -15,14 +15,6 @@ const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 #[must_use]
 pub fn numbered<const N: usize>(sequence: u64) -> Message<N> {
     core::array::from_fn(|i| sequence.wrapping_add(STEP.wrapping_mul(i as u64)))
-}
-
-/// Zero exactly when `message` is number `sequence`.
-#[inline]
-#[must_use]
-pub fn differs<const N: usize>(message: &Message<N>, sequence: u64) -> u64 {
-    let expected = numbered::<N>(sequence);
-    message.iter().zip(expected).fold(0, |wrong, (&word, expected)| wrong | (word ^ expected))
 }
 
 /// The sum of all words, which both sides keep independently.
@@ -48,20 +40,56 @@ impl Sent {
     /// Sends `count` messages through `push`, which returns once the message is accepted.
     #[inline]
     pub fn each<const N: usize>(&mut self, count: u64, mut push: impl FnMut(Message<N>)) -> Done {
-        let mut checksum = 0_u64;
-        for sequence in self.next..self.next + count {
-            let message = numbered(sequence);
-            checksum = checksum.wrapping_add(sum(&message));
-            push(message);
-        }
-        self.next += count;
-        Done { operations: count, checksum, nanoseconds: None }
+        self.with(|writer| {
+            for _ in 0..count {
+                push(writer.message());
+            }
+        })
+    }
+
+    /// Lets `work` make as many messages as it wants.
+    #[inline]
+    pub fn with(&mut self, work: impl FnOnce(&mut Writer)) -> Done {
+        // A local variable, so that its words stay in registers between the messages.
+        let mut writer = Writer { next: self.next, checksum: 0 };
+        work(&mut writer);
+        let operations = writer.next - self.next;
+        self.next = writer.next;
+        Done { operations, checksum: writer.checksum, nanoseconds: None }
     }
 }
 
 impl Default for Sent {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Makes the next messages of a stream.
+#[derive(Debug)]
+pub struct Writer {
+    next: u64,
+    checksum: u64,
+}
+
+impl Writer {
+    /// The next message, by value.
+    #[inline]
+    pub fn message<const N: usize>(&mut self) -> Message<N> {
+        let message = numbered(self.next);
+        self.next += 1;
+        self.checksum = self.checksum.wrapping_add(sum(&message));
+        message
+    }
+
+    /// The next message, in its place.
+    #[inline]
+    pub fn write(&mut self, place: &mut [u64]) {
+        for (i, word) in place.iter_mut().enumerate() {
+            *word = self.next.wrapping_add(STEP.wrapping_mul(i as u64));
+            self.checksum = self.checksum.wrapping_add(*word);
+        }
+        self.next += 1;
     }
 }
 
@@ -88,28 +116,58 @@ impl Received {
         count: u64,
         mut pop: impl FnMut() -> Message<N>,
     ) -> Result<Done, Wrong> {
-        let mut checksum = 0_u64;
-        let mut wrong = 0;
-        for sequence in self.next..self.next + count {
-            let message = pop();
-            wrong |= differs(&message, sequence);
-            checksum = checksum.wrapping_add(sum(&message));
-        }
+        self.with(|reader| {
+            for _ in 0..count {
+                reader.read(&pop());
+            }
+        })
+    }
+
+    /// Lets `work` check as many messages as it has.
+    ///
+    /// # Errors
+    /// As [`each`](Self::each).
+    #[inline]
+    pub fn with(&mut self, work: impl FnOnce(&mut Reader)) -> Result<Done, Wrong> {
         let first = self.next;
-        self.next += count;
+        // A local variable, so that its words stay in registers between the messages.
+        let mut reader = Reader { next: first, checksum: 0, wrong: 0 };
+        work(&mut reader);
+        let Reader { next, checksum, wrong } = reader;
+        self.next = next;
         if wrong != 0 {
             return Err(Wrong(format!(
                 "a message between number {first} and {} was lost, repeated or changed",
-                self.next - 1
+                next - 1
             )));
         }
-        Ok(Done { operations: count, checksum, nanoseconds: None })
+        Ok(Done { operations: next - first, checksum, nanoseconds: None })
     }
 }
 
 impl Default for Received {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Checks the next messages of a stream.
+#[derive(Debug)]
+pub struct Reader {
+    next: u64,
+    checksum: u64,
+    wrong: u64,
+}
+
+impl Reader {
+    /// Compares all words of the next message with those that were sent.
+    #[inline]
+    pub fn read(&mut self, message: &[u64]) {
+        for (i, &word) in message.iter().enumerate() {
+            self.wrong |= word ^ self.next.wrapping_add(STEP.wrapping_mul(i as u64));
+            self.checksum = self.checksum.wrapping_add(word);
+        }
+        self.next += 1;
     }
 }
 
@@ -146,6 +204,18 @@ mod tests {
             let (_, mut messages) = sent(100);
             damage(&mut messages);
             assert!(pass(messages).is_err());
+        }
+    }
+
+    #[test]
+    fn messages_in_place_are_those_by_value() {
+        let mut place = [0; 7];
+        let (mut by_value, mut in_place) = (Sent::new(), Sent::new());
+        for _ in 0..3 {
+            let mut message = [0; 7];
+            let left = by_value.each(1, |made| message = made);
+            assert_eq!(in_place.with(|writer| writer.write(&mut place)), left);
+            assert_eq!(place, message);
         }
     }
 

@@ -10,10 +10,13 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
+use core::ffi::c_void;
 use core::ptr;
+use core::slice;
 use core::sync::atomic::AtomicU32;
 use core::time::Duration;
 
+use bytemuck::Zeroable;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::OwnedFd;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
@@ -28,22 +31,37 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 /// # Panics
 /// Panics when the kernel has no memory left.
 pub fn place<T: Sync>(value: T) -> &'static T {
-    assert!(align_of::<T>() <= 4096, "a mapping is aligned to a page");
+    let address = mapped(size_of::<T>(), align_of::<T>()).cast::<T>();
+    // SAFETY: the mapping is page aligned, large enough, writable, and nobody else knows it yet.
+    unsafe { address.write(value) };
+    // SAFETY: the value was just written and the mapping is never removed.
+    unsafe { &*address }
+}
+
+/// As many zeroed elements as `count` says, in memory like that of [`place`].
+///
+/// # Panics
+/// Panics when the kernel has no memory left.
+pub fn place_zeroed<T: Zeroable + Sync>(count: usize) -> &'static [T] {
+    let address = mapped(count * size_of::<T>(), align_of::<T>()).cast::<T>();
+    // SAFETY: the mapping has room for `count` elements, is aligned and never removed, and zeros,
+    // of which the kernel makes new memory, are values of the type.
+    unsafe { slice::from_raw_parts(address, count) }
+}
+
+/// Memory that children forked later share with this process, as long as the run.
+fn mapped(bytes: usize, align: usize) -> *mut c_void {
+    assert!(align <= 4096, "a mapping is aligned to a page");
     // SAFETY: an anonymous mapping at an address of the kernel's choice touches no existing memory.
-    let address = unsafe {
+    unsafe {
         mmap_anonymous(
             ptr::null_mut(),
-            size_of::<T>().max(1),
+            bytes.max(1),
             ProtFlags::READ | ProtFlags::WRITE,
             MapFlags::SHARED,
         )
     }
     .expect("memory for a subject")
-    .cast::<T>();
-    // SAFETY: the mapping is page aligned, large enough, writable, and nobody else knows it yet.
-    unsafe { address.write(value) };
-    // SAFETY: the value was just written and the mapping is never removed.
-    unsafe { &*address }
 }
 
 /// Monotonic nanoseconds: the same clock in every process.

@@ -2,7 +2,8 @@
 //!
 //! A target speaks of the median of the pairwise ratios in the near placement (or on one processor,
 //! where only one takes part). `compare --check` judges them. A target whose subject is not in its
-//! family yet is *not built yet*: that is neither a failure nor a success.
+//! family is *not in this run*, which is neither a failure nor a success: some peers are in a package
+//! of their own, and some need a program that is not on every machine.
 
 use core::fmt;
 
@@ -117,15 +118,15 @@ pub enum State {
     Missed,
     /// The row exists, but fewer than [`ENOUGH`] pairs of the placement that counts were kept.
     NotMeasured,
-    /// The lead or the peer does not exist in the family yet.
-    NotBuilt,
+    /// The lead or the peer is not in the family.
+    Absent,
 }
 
 impl State {
     /// Whether a check may pass.
     #[must_use]
     pub const fn passes(self) -> bool {
-        matches!(self, Self::Met | Self::NotBuilt)
+        matches!(self, Self::Met | Self::Absent)
     }
 }
 
@@ -135,7 +136,7 @@ impl fmt::Display for State {
             Self::Met => "met",
             Self::Missed => "missed",
             Self::NotMeasured => "not measured",
-            Self::NotBuilt => "not built yet",
+            Self::Absent => "not in this run",
         })
     }
 }
@@ -160,7 +161,7 @@ pub fn judge(
             let headline = row.and_then(|row| row.outcome.headline());
             let ratio = headline.filter(|s| s.pairs >= ENOUGH).map(|s| s.ratio.median);
             let state = match (row, ratio) {
-                (None, _) => State::NotBuilt,
+                (None, _) => State::Absent,
                 (Some(_), None) => State::NotMeasured,
                 (Some(_), Some(ratio)) if target.bound.holds(ratio) => State::Met,
                 (Some(_), Some(_)) => State::Missed,
@@ -295,8 +296,8 @@ mod tests {
     fn states() {
         assert_eq!(judged(&report("ours", "theirs", 2.1).rows), State::Met);
         assert_eq!(judged(&report("ours", "theirs", 1.9).rows), State::Missed);
-        assert_eq!(judged(&report("somebody", "theirs", 9.0).rows), State::NotBuilt);
-        assert_eq!(judged(&report("ours", "nobody", 9.0).rows), State::NotBuilt);
+        assert_eq!(judged(&report("somebody", "theirs", 9.0).rows), State::Absent);
+        assert_eq!(judged(&report("ours", "nobody", 9.0).rows), State::Absent);
         let mut unmeasured = report("ours", "theirs", 9.0).rows;
         unmeasured[0].outcome.summaries.clear();
         assert_eq!(judged(&unmeasured), State::NotMeasured);
@@ -312,7 +313,7 @@ mod tests {
         assert!(!AtLeast(0.0).holds(f64::NAN) && !AtMost(9.0).holds(f64::NAN));
     }
 
-    /// A typing mistake in a name would make a target "not built yet" for ever.
+    /// A typing mistake in a name would make a target "not in this run" for ever.
     #[test]
     fn every_name_in_the_table_exists_or_is_known_to_be_missing() {
         let families = crate::families::all();

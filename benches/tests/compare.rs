@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     let cases: [(&str, fn()); 13] = [
         ("every_real_subject_is_right", every_real_subject_is_right),
         ("missed_target_exits_1_and_names_its_row", missed_target_exits_1_and_names_its_row),
-        ("met_and_unbuilt_targets_exit_0", met_and_unbuilt_targets_exit_0),
+        ("met_and_absent_targets_exit_0", met_and_absent_targets_exit_0),
         ("report_files_hold_the_run_and_no_path", report_files_hold_the_run_and_no_path),
         ("readme_wants_the_files_first", readme_wants_the_files_first),
         ("wrong_checksum_aborts", wrong_checksum_aborts),
@@ -222,17 +222,17 @@ fn missed_target_exits_1_and_names_its_row() {
     let line = run.line_with("missed  ");
     assert!(line.contains("steady, work: subject beside same: is "), "{line}");
     assert!(line.contains("must be ≤ 0.01 (planted)"), "{line}");
-    assert!(run.out.contains("1 met, 1 missed, 0 not measured, 1 not built yet"), "{run:?}");
+    assert!(run.out.contains("1 met, 1 missed, 0 not measured, 1 not in this run"), "{run:?}");
 }
 
-fn met_and_unbuilt_targets_exit_0() {
+fn met_and_absent_targets_exit_0() {
     let run = Run::of(&["--check", "--only", "slower", "steady"]);
     assert_eq!(run.status, Some(0), "{run:?}");
     assert!(run.line_with("met  ").contains("subject beside slower"), "{run:?}");
     let run = Run::of(&["--check", "--only", "not there", "steady"]);
     assert_eq!(run.status, Some(0), "{run:?}");
-    assert!(run.line_with("not built yet").contains("subject beside not there"), "{run:?}");
-    assert!(run.out.contains("0 met, 0 missed, 0 not measured, 1 not built yet"), "{run:?}");
+    assert!(run.line_with("not in this run").contains("subject beside not there"), "{run:?}");
+    assert!(run.out.contains("0 met, 0 missed, 0 not measured, 1 not in this run"), "{run:?}");
 }
 
 fn report_files_hold_the_run_and_no_path() {

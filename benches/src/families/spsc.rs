@@ -1,7 +1,7 @@
 //! One producer, one consumer.
 
-use crate::ours;
-use crate::peers::{floor, kernel, rings};
+use crate::ours::stamped;
+use crate::peers::{channels, floor, kernel, mq, rings};
 use crate::subject::{Cpus, Family, Measure, Subject, Workload};
 
 /// Streams of small messages, and round trips.
@@ -13,48 +13,51 @@ pub(super) fn family() -> Family {
             stream::<1>("8 B", floor::slot_word_ring()),
             stream::<7>("56 B", floor::slot_flag_ring::<7>()),
             stream::<8>("64 B", floor::slot_flag_ring::<8>()),
+            stream::<128>("1 KiB", floor::slot_flag_ring::<128>()),
             round_trip::<7>("round trip 56 B, polling"),
             round_trip::<8>("round trip 64 B, polling"),
         ],
     }
 }
 
-fn stream<const N: usize>(name: &'static str, by_hand: Subject) -> Workload
-where
-    [u64; N]: bytemuck::Pod,
-{
+fn stream<const N: usize>(name: &'static str, by_hand: Subject) -> Workload {
     Workload {
         name,
         measure: Measure::Stream,
         cpus: Cpus::Two,
-        leads: vec![ours::ring::<N>()],
+        leads: vec![stamped::push_pop::<N>()],
         peers: vec![
             by_hand,
             rings::rtrb_push_pop::<N>(),
             rings::rtrb_chunks::<N>(),
-            rings::array_queue::<N>(),
-            rings::crossbeam_channel::<N>(),
+            rings::ringbuf_push_pop::<N>(),
+            rings::disruptor_publish::<N>(),
+            rings::disruptor_batches::<N>(),
+            channels::array_queue::<N>(),
+            channels::crossbeam_channel::<N>(),
+            channels::kanal::<N>(),
             kernel::pipe_stream::<N>(),
             kernel::unix_stream::<N>(),
+            mq::mq::<N>(),
         ],
     }
 }
 
-fn round_trip<const N: usize>(name: &'static str) -> Workload
-where
-    [u64; N]: bytemuck::Pod,
-{
+fn round_trip<const N: usize>(name: &'static str) -> Workload {
     Workload {
         name,
         measure: Measure::RoundTrip,
         cpus: Cpus::Two,
-        leads: vec![ours::ring_round_trip::<N>()],
+        leads: vec![stamped::there_and_back::<N>()],
         peers: vec![
             floor::two_line_ping_pong(),
             rings::rtrb_round_trip::<N>(),
-            rings::array_queue_round_trip::<N>(),
-            rings::crossbeam_channel_round_trip::<N>(),
+            rings::ringbuf_round_trip::<N>(),
+            channels::array_queue_round_trip::<N>(),
+            channels::crossbeam_channel_round_trip::<N>(),
+            channels::kanal_round_trip::<N>(),
             kernel::pipe_round_trip::<N>(),
+            mq::mq_round_trip::<N>(),
         ],
     }
 }

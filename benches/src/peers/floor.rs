@@ -14,10 +14,12 @@ use core::cell::UnsafeCell;
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 
+use bytemuck::Zeroable;
+
 use crate::payload::{Message, Received, Sent};
 use crate::peers::locks::Handover;
 use crate::subject::{Done, Ends, Slice, Subject, Wrong};
-use crate::sys::{self, place};
+use crate::sys::{self, place, place_zeroed};
 
 /// Slots in a ring, as in every other ring here.
 pub const SLOTS: usize = 1024;
@@ -40,6 +42,8 @@ struct Slot<const N: usize> {
 
 // SAFETY: the flag decides which side may touch the body, see the module's documentation.
 unsafe impl<const N: usize> Sync for SlotRing<N> {}
+// SAFETY: words, of which zeros are values: empty slots.
+unsafe impl<const N: usize> Zeroable for SlotRing<N> {}
 
 /// The writing end of a [`SlotRing`].
 #[derive(Debug)]
@@ -59,12 +63,7 @@ impl<const N: usize> SlotRing<N> {
     /// A ring in shared memory, as its two ends.
     #[must_use]
     pub fn ends() -> (SlotProducer<N>, SlotConsumer<N>) {
-        let ring: &'static Self = place(Self {
-            slots: core::array::from_fn(|_| Slot {
-                flag: AtomicU64::new(0),
-                body: UnsafeCell::new([0; N]),
-            }),
-        });
+        let ring = &place_zeroed::<Self>(1)[0];
         (SlotProducer { ring, tail: 0 }, SlotConsumer { ring, head: 0 })
     }
 }

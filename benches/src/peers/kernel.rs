@@ -6,8 +6,9 @@ use std::os::unix::net::UnixStream;
 use rustix::fs::{self, FlockOperation, MemfdFlags, memfd_create};
 use rustix::pipe::pipe;
 
-use crate::payload::{Message, Received, Sent};
-use crate::subject::{Done, Ends, Slice, Subject, Wrong};
+use crate::payload::{Message, Reader, Writer};
+use crate::streams;
+use crate::subject::{Done, Ends, Subject};
 
 /// A pair on `flock`, which the kernel releases when its holder dies, without a word.
 #[must_use]
@@ -29,10 +30,7 @@ pub fn flock() -> Subject {
 
 /// A pipe with its usual 64 KiB.
 #[must_use]
-pub fn pipe_stream<const N: usize>() -> Subject
-where
-    Message<N>: bytemuck::Pod,
-{
+pub fn pipe_stream<const N: usize>() -> Subject {
     Subject::processes("pipe", || {
         let (read, write) = pipe().expect("a pipe");
         stream::<N>(std::fs::File::from(write), std::fs::File::from(read))
@@ -41,10 +39,7 @@ where
 
 /// A stream socket pair.
 #[must_use]
-pub fn unix_stream<const N: usize>() -> Subject
-where
-    Message<N>: bytemuck::Pod,
-{
+pub fn unix_stream<const N: usize>() -> Subject {
     Subject::processes("Unix socket", || {
         let (near, far) = UnixStream::pair().expect("a socket pair");
         stream::<N>(near, far)
@@ -53,14 +48,11 @@ where
 
 /// A request through one pipe and its answer through another.
 #[must_use]
-pub fn pipe_round_trip<const N: usize>() -> Subject
-where
-    Message<N>: bytemuck::Pod,
-{
+pub fn pipe_round_trip<const N: usize>() -> Subject {
     Subject::processes("pipe", || {
         let (mut requests, mut ask) = both_ends();
         let (mut answers, mut reply) = both_ends();
-        crate::peers::rings::round_trip::<N>(
+        streams::round_trip::<N>(
             move |message| write(&mut ask, &message),
             move || read(&mut answers),
             move || read(&mut requests),
@@ -77,32 +69,35 @@ fn both_ends() -> (std::fs::File, std::fs::File) {
 fn stream<const N: usize>(
     mut to: impl Write + Send + 'static,
     mut from: impl Read + Send + 'static,
-) -> Ends
-where
-    Message<N>: bytemuck::Pod,
-{
-    let (mut sent, mut received) = (Sent::new(), Received::new());
-    Ends::agreeing(
-        move |slice: Slice| {
-            Ok(sent.each(slice.count, |message: Message<N>| write(&mut to, &message)))
+) -> Ends {
+    streams::stream(
+        || {
+            let mut message = vec![0; N];
+            move |count, writer: &mut Writer| {
+                for _ in 0..count {
+                    writer.write(&mut message);
+                    to.write_all(bytemuck::cast_slice(&message)).expect("a message written");
+                }
+            }
         },
-        move |slice: Slice| -> Result<_, Wrong> {
-            received.each(slice.count, || read::<N>(&mut from))
+        || {
+            let mut message = vec![0_u64; N];
+            move |count, reader: &mut Reader| {
+                for _ in 0..count {
+                    from.read_exact(bytemuck::cast_slice_mut(&mut message))
+                        .expect("a message read");
+                    reader.read(&message);
+                }
+            }
         },
     )
 }
 
-fn write<const N: usize>(to: &mut impl Write, message: &Message<N>)
-where
-    Message<N>: bytemuck::Pod,
-{
+fn write<const N: usize>(to: &mut impl Write, message: &Message<N>) {
     to.write_all(bytemuck::bytes_of(message)).expect("a message written");
 }
 
-fn read<const N: usize>(from: &mut impl Read) -> Message<N>
-where
-    Message<N>: bytemuck::Pod,
-{
+fn read<const N: usize>(from: &mut impl Read) -> Message<N> {
     let mut message = [0; N];
     from.read_exact(bytemuck::bytes_of_mut(&mut message)).expect("a message read");
     message

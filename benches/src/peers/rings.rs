@@ -1,126 +1,132 @@
-//! Queues of other crates, between two threads: they cannot cross a process boundary.
+//! Rings of other crates for one producer and one consumer, between two threads: they cannot cross
+//! a process boundary.
 
-use core::hint::spin_loop;
-use std::sync::Arc;
-
-use crossbeam_queue::ArrayQueue;
+use disruptor::{BusySpinWithSpinLoopHint, Producer as _};
+use ringbuf::HeapRb;
+use ringbuf::traits::{Consumer as _, Producer as _, Split as _};
 use rtrb::RingBuffer;
 
-use crate::payload::{self, Message, Received, Sent};
-use crate::peers::floor::SLOTS;
-use crate::subject::{Done, Ends, Slice, Subject, Wrong};
-
-/// Messages per chunk in chunked interfaces.
-const CHUNK: usize = Slice::GRAIN as usize;
+use crate::payload::{Message, Reader, Writer};
+use crate::streams::{CHUNK, round_trip, singles, slices, slots, spin_until, stream};
+use crate::subject::Subject;
 
 /// rtrb, one message at a time.
 #[must_use]
 pub fn rtrb_push_pop<const N: usize>() -> Subject {
     Subject::threads("rtrb push/pop", || {
-        let (mut producer, mut consumer) = RingBuffer::<Message<N>>::new(SLOTS);
-        let (mut sent, mut received) = (Sent::new(), Received::new());
-        Ends::agreeing(
-            move |slice| {
-                Ok(sent.each(slice.count, |message| {
-                    while producer.push(message).is_err() {
-                        spin_loop();
-                    }
-                }))
-            },
-            move |slice| received.each(slice.count, || spin_until(|| consumer.pop().ok())),
+        let (mut producer, mut consumer) = RingBuffer::<Message<N>>::new(slots::<N>());
+        singles(
+            || move |message| spin_until(|| producer.push(message).ok()),
+            || move || spin_until(|| consumer.pop().ok()),
         )
     })
 }
 
-/// rtrb, 64 messages at a time.
+/// rtrb, 64 messages at a time, in place.
 #[must_use]
 pub fn rtrb_chunks<const N: usize>() -> Subject {
     Subject::threads("rtrb chunks of 64", || {
-        let (mut producer, mut consumer) = RingBuffer::<Message<N>>::new(SLOTS);
-        let (mut next_sent, mut next_received) = (1, 1);
-        Ends::agreeing(
-            move |slice| {
-                let mut checksum = 0_u64;
-                for _ in 0..slice.count / CHUNK as u64 {
-                    // Asked twice when there is room, because a chunk cannot leave the loop; the
-                    // second question is answered from the producer's private cache.
-                    while producer.write_chunk_uninit(CHUNK).is_err() {
-                        spin_loop();
+        let (mut producer, mut consumer) = RingBuffer::<Message<N>>::new(slots::<N>());
+        stream(
+            || {
+                move |count, writer: &mut Writer| {
+                    for _ in 0..count / CHUNK as u64 {
+                        // Asked twice when there is room, because a chunk cannot leave the loop;
+                        // the second question is answered from the producer's private cache.
+                        spin_until(|| producer.write_chunk_uninit(CHUNK).is_ok().then_some(()));
+                        let chunk = producer.write_chunk_uninit(CHUNK).expect("room was there");
+                        chunk.fill_from_iter((0..CHUNK).map(|_| writer.message()));
                     }
-                    let chunk = producer.write_chunk_uninit(CHUNK).expect("room was there");
-                    let mut sequence = next_sent;
-                    chunk.fill_from_iter((0..CHUNK).map(|_| {
-                        let message = payload::numbered(sequence);
-                        checksum = checksum.wrapping_add(payload::sum(&message));
-                        sequence += 1;
-                        message
-                    }));
-                    next_sent = sequence;
                 }
-                Ok(Done { operations: slice.count, checksum, nanoseconds: None })
             },
-            move |slice| {
-                let mut checksum = 0_u64;
-                let mut wrong = 0;
-                for _ in 0..slice.count / CHUNK as u64 {
-                    while consumer.read_chunk(CHUNK).is_err() {
-                        spin_loop();
+            || {
+                move |count, reader: &mut Reader| {
+                    for _ in 0..count / CHUNK as u64 {
+                        spin_until(|| consumer.read_chunk(CHUNK).is_ok().then_some(()));
+                        let chunk = consumer.read_chunk(CHUNK).expect("a chunk was there");
+                        let (first, second) = chunk.as_slices();
+                        first.iter().chain(second).for_each(|message| reader.read(message));
+                        chunk.commit_all();
                     }
-                    let chunk = consumer.read_chunk(CHUNK).expect("a chunk was there");
-                    let (first, second) = chunk.as_slices();
-                    for part in [first, second] {
-                        for message in part {
-                            wrong |= payload::differs(message, next_received);
-                            checksum = checksum.wrapping_add(payload::sum(message));
-                            next_received += 1;
+                }
+            },
+        )
+    })
+}
+
+/// ringbuf, one message at a time.
+#[must_use]
+pub fn ringbuf_push_pop<const N: usize>() -> Subject {
+    Subject::threads("ringbuf push/pop", || {
+        let (mut producer, mut consumer) = HeapRb::<Message<N>>::new(slots::<N>()).split();
+        singles(
+            || move |message| spin_until(|| producer.try_push(message).ok()),
+            || move || spin_until(|| consumer.try_pop()),
+        )
+    })
+}
+
+/// ringbuf, up to 64 messages at a time.
+#[must_use]
+pub fn ringbuf_slices<const N: usize>() -> Subject {
+    Subject::threads("ringbuf slices of 64", || {
+        let (mut producer, mut consumer) = HeapRb::<Message<N>>::new(slots::<N>()).split();
+        slices::<N, _, _>(
+            || move |messages: &[_]| producer.push_slice(messages),
+            || move |messages: &mut [_]| consumer.pop_slice(messages),
+        )
+    })
+}
+
+/// The disruptor crate: events are published one at a time and taken as they come, in place.
+#[must_use]
+pub fn disruptor_publish<const N: usize>() -> Subject {
+    disruptor::<N>("disruptor publish", 1)
+}
+
+/// The disruptor crate, 64 events at a time, in place.
+#[must_use]
+pub fn disruptor_batches<const N: usize>() -> Subject {
+    disruptor::<N>("disruptor batches of 64", CHUNK)
+}
+
+fn disruptor<const N: usize>(name: &'static str, batch: usize) -> Subject {
+    Subject::threads(name, move || {
+        let empty = || [0; N];
+        let builder =
+            disruptor::build_single_producer(slots::<N>(), empty, BusySpinWithSpinLoopHint);
+        let (mut poller, builder) = builder.new_event_poller();
+        let mut producer = builder.build();
+        stream(
+            move || {
+                move |count, writer: &mut Writer| {
+                    if batch == 1 {
+                        for _ in 0..count {
+                            producer.publish(|event| writer.write(event));
                         }
+                        return;
                     }
-                    chunk.commit_all();
-                }
-                if wrong != 0 {
-                    let last = next_received - 1;
-                    return Err(Wrong(format!(
-                        "a message up to number {last} was not the one sent"
-                    )));
-                }
-                Ok(Done { operations: slice.count, checksum, nanoseconds: None })
-            },
-        )
-    })
-}
-
-/// crossbeam's bounded MPMC queue, which spins when it is full or empty.
-#[must_use]
-pub fn array_queue<const N: usize>() -> Subject {
-    Subject::threads("crossbeam ArrayQueue", || {
-        let queue = Arc::new(ArrayQueue::<Message<N>>::new(SLOTS));
-        let other = Arc::clone(&queue);
-        let (mut sent, mut received) = (Sent::new(), Received::new());
-        Ends::agreeing(
-            move |slice| {
-                Ok(sent.each(slice.count, |message| {
-                    while queue.push(message).is_err() {
-                        spin_loop();
+                    for _ in 0..count / batch as u64 {
+                        producer.batch_publish(batch, |events| {
+                            events.for_each(|event| writer.write(event));
+                        });
                     }
-                }))
+                }
             },
-            move |slice| received.each(slice.count, || spin_until(|| other.pop())),
-        )
-    })
-}
-
-/// crossbeam's bounded channel, which blocks.
-#[must_use]
-pub fn crossbeam_channel<const N: usize>() -> Subject {
-    Subject::threads("crossbeam channel", || {
-        let (sender, receiver) = crossbeam_channel::bounded::<Message<N>>(SLOTS);
-        let (mut sent, mut received) = (Sent::new(), Received::new());
-        Ends::agreeing(
-            move |slice| {
-                Ok(sent
-                    .each(slice.count, |message| sender.send(message).expect("the receiver lives")))
+            || {
+                move |count, reader: &mut Reader| {
+                    let mut rest = count;
+                    while rest > 0 {
+                        rest -= spin_until(|| {
+                            let mut events = poller.take(rest.min(CHUNK as u64)).ok()?;
+                            let unread = &mut events;
+                            let taken = unread.len() as u64;
+                            unread.for_each(|event| reader.read(event));
+                            Some(taken)
+                        });
+                    }
+                }
             },
-            move |slice| received.each(slice.count, || receiver.recv().expect("the sender lives")),
         )
     })
 }
@@ -129,8 +135,8 @@ pub fn crossbeam_channel<const N: usize>() -> Subject {
 #[must_use]
 pub fn rtrb_round_trip<const N: usize>() -> Subject {
     Subject::threads("rtrb push/pop", || {
-        let (mut ask, mut requests) = RingBuffer::<Message<N>>::new(SLOTS);
-        let (mut reply, mut answers) = RingBuffer::<Message<N>>::new(SLOTS);
+        let (mut ask, mut requests) = RingBuffer::<Message<N>>::new(slots::<N>());
+        let (mut reply, mut answers) = RingBuffer::<Message<N>>::new(slots::<N>());
         round_trip(
             move |message| ask.push(message).expect("one message is under way"),
             move || spin_until(|| answers.pop().ok()),
@@ -140,75 +146,17 @@ pub fn rtrb_round_trip<const N: usize>() -> Subject {
     })
 }
 
-/// ArrayQueue there and back.
+/// ringbuf there and back.
 #[must_use]
-pub fn array_queue_round_trip<const N: usize>() -> Subject {
-    Subject::threads("crossbeam ArrayQueue", || {
-        let there = Arc::new(ArrayQueue::<Message<N>>::new(SLOTS));
-        let back = Arc::new(ArrayQueue::<Message<N>>::new(SLOTS));
-        let (requests, answers) = (Arc::clone(&there), Arc::clone(&back));
+pub fn ringbuf_round_trip<const N: usize>() -> Subject {
+    Subject::threads("ringbuf push/pop", || {
+        let (mut ask, mut requests) = HeapRb::<Message<N>>::new(slots::<N>()).split();
+        let (mut reply, mut answers) = HeapRb::<Message<N>>::new(slots::<N>()).split();
         round_trip(
-            move |message| there.push(message).expect("one message is under way"),
-            move || spin_until(|| answers.pop()),
-            move || spin_until(|| requests.pop()),
-            move |message| back.push(message).expect("one message is under way"),
+            move |message| ask.try_push(message).expect("one message is under way"),
+            move || spin_until(|| answers.try_pop()),
+            move || spin_until(|| requests.try_pop()),
+            move |message| reply.try_push(message).expect("one message is under way"),
         )
     })
-}
-
-/// crossbeam's channel there and back.
-#[must_use]
-pub fn crossbeam_channel_round_trip<const N: usize>() -> Subject {
-    Subject::threads("crossbeam channel", || {
-        let (ask, requests) = crossbeam_channel::bounded::<Message<N>>(SLOTS);
-        let (reply, answers) = crossbeam_channel::bounded::<Message<N>>(SLOTS);
-        round_trip(
-            move |message| ask.send(message).expect("the other side lives"),
-            move || answers.recv().expect("the other side lives"),
-            move || requests.recv().expect("the other side lives"),
-            move |message| reply.send(message).expect("the other side lives"),
-        )
-    })
-}
-
-/// The two sides of a round trip over any pair of one-way queues; both check every message.
-pub fn round_trip<const N: usize>(
-    mut ask: impl FnMut(Message<N>) + Send + 'static,
-    mut answer: impl FnMut() -> Message<N> + Send + 'static,
-    mut request: impl FnMut() -> Message<N> + Send + 'static,
-    mut reply: impl FnMut(Message<N>) + Send + 'static,
-) -> Ends {
-    let (mut sent, mut answered) = (Sent::new(), Received::new());
-    let (mut received, mut replied) = (Received::new(), Sent::new());
-    let once = |done: Result<Done, Wrong>, checksum: &mut u64| {
-        done.map(|done| *checksum = checksum.wrapping_add(done.checksum))
-    };
-    Ends::agreeing(
-        move |slice| {
-            let mut checksum = 0;
-            for _ in 0..slice.count {
-                sent.each(1, &mut ask);
-                once(answered.each(1, &mut answer), &mut checksum)?;
-            }
-            Ok(Done { operations: slice.count, checksum, nanoseconds: None })
-        },
-        move |slice| {
-            let mut checksum = 0;
-            for _ in 0..slice.count {
-                once(received.each(1, &mut request), &mut checksum)?;
-                replied.each(1, &mut reply);
-            }
-            Ok(Done { operations: slice.count, checksum, nanoseconds: None })
-        },
-    )
-}
-
-#[inline]
-fn spin_until<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
-    loop {
-        if let Some(value) = attempt() {
-            return value;
-        }
-        spin_loop();
-    }
 }

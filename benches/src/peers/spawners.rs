@@ -17,7 +17,7 @@ use rustix::fd::OwnedFd;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
-use crate::peers::rings;
+use crate::streams;
 use crate::subject::{Done, Ends, Subject, Wrong};
 use crate::sys::now;
 use crate::targets;
@@ -201,7 +201,7 @@ pub fn connection_round_trip() -> Subject {
         let (near, far) = connection::pair().expect("a connection");
         let ((mut answers, mut asks), (mut requests, mut replies)) = (near.split(), far.split());
         let (mut one, mut other) = (Message::default(), Message::default());
-        rings::round_trip::<8>(
+        streams::round_trip::<8>(
             move |message| asks.send(bytemuck::bytes_of(&message)).expect("a message sent"),
             move || {
                 answers.recv_into(&mut one, Deadline::FAR).expect("a message");
@@ -233,7 +233,7 @@ pub fn socket_round_trip() -> Subject {
             from.read_exact(bytemuck::bytes_of_mut(&mut message)).expect("a message");
             message
         };
-        rings::round_trip::<8>(
+        streams::round_trip::<8>(
             move |message| asks.write_all(bytemuck::bytes_of(&message)).expect("a message sent"),
             move || read(&mut answers),
             move || read(&mut requests),

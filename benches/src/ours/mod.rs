@@ -1,0 +1,4 @@
+//! Ours, as subjects.
+
+mod locks;
+pub mod stamped;
