@@ -1,66 +1,123 @@
 #!/usr/bin/env bash
-# The longer proofs, and docs/PROOFS.md, which says what ran: commit, counts, seconds.
+# The longer proofs, and docs/PROOFS.md, which says what ran: commit, day, seconds, counts.
+#
+#     ci/deep.sh              all of them: some hours
+#     ci/deep.sh NAME..       those whose name contains one of these; the other rows stay as they are
+#     ci/deep.sh --list       their names
 source "$(dirname "$0")/lib.sh"
 
-# How long to fuzz, in seconds.
+# How long to fuzz each target, in seconds.
 FUZZ_SECONDS=${FUZZ_SECONDS:-600}
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
 report=docs/PROOFS.md
-commit=$(git rev-parse HEAD)
-[ -z "$(git status --porcelain --untracked-files=no)" ] || commit="$commit, with changes"
+wanted=("$@")
+log=$(mktemp)
+rows=$(mktemp -d)
+trap 'rm -rf "$log" "$rows"' EXIT
+commit=$(git rev-parse --short=12 HEAD)
+[ -z "$(git status --porcelain --untracked-files=no -- ":!$report")" ] || commit="$commit, changed"
 
-{
-    echo '# Proofs'
-    echo
-    echo 'Written by `ci/deep.sh`; not edited by hand.'
-    echo
-    echo "Commit $commit. $(uname -sr), $(rustc --version), $(nproc) processors, $(date -u +%F)."
-    echo
-    echo '| proof | seconds | result |'
-    echo '|---|---:|---|'
-} > "$report"
+names=()
 
-# prove NAME PATTERN COMMAND..: runs it, and keeps what matches, one line for each test program, as its result.
-prove() {
-    local name=$1 pattern=$2 began=$SECONDS
-    shift 2
-    step "$name" "$@" 2>&1 | tee "$log"
-    local result
-    result=$(grep -E "$pattern" "$log" | paste -sd ';' | sed 's/;/; /g')
-    printf '| %s | %d | %s |\n' "$name" $((SECONDS - began)) "$result" >> "$report"
+is_wanted() {
+    local part
+    for part in "${wanted[@]}"; do
+        [[ $1 != *"$part"* ]] || return 0
+    done
+    [ ${#wanted[@]} -eq 0 ]
 }
 
-prove 'loom, ipc-sync' '^loom: ' env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
-    cargo test -p ipc-sync --profile loom --test 'loom_*'
-prove 'loom, ipc-shm' '^loom: ' env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom IPC_LOOM=deep \
-    cargo test -p ipc-shm --profile loom --test 'loom_*'
-prove 'loom, ipc-pool' '^loom: ' env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
-    cargo test -p ipc-pool --profile loom --test 'loom_*'
-for crate in ipc-sync ipc-shm; do
-    prove "stepkill, $crate, all passes" '^stepkill: ' \
-        env IPC_STEPKILL=deep cargo test -p "$crate" --release --test 'stepkill*'
-done
-for case in cycles_leave_nothing f05_children_beside_busy_threads; do
-    prove "$case, 10,000 each" '^[0-9]+ (cycles|children) by' env IPC_CYCLES=deep IPC_CASE_SECONDS=900 \
-        cargo test -p ipc-core --release --test call -- "$case"
-done
-prove 'an owner that is stopped for 10 s' '^test k24.*ok' env IPC_CYCLES=deep \
-    cargo test -p ipc-sync --release --test mutex_owners -- k24
-prove 'stepkill, controls' '^stepkill: ' cargo test -p ipc-testkit --release --test stepkill_controls
-prove 'instructions of the fast paths' '^instructions: ' cargo test -p ipc-benches --release --test instructions
-if cargo +nightly --version > /dev/null 2>&1; then
-    cargo +nightly fuzz --version > /dev/null 2>&1 || cargo install --locked --root target/tools cargo-fuzz
-    export PATH="$PWD/target/tools/bin:$PATH"
-    for target in ring_spsc parcel; do
-        # From the committed inputs on.
-        mkdir -p "fuzz/corpus/$target"
-        cp ipc-*/tests/corpus/"$target"/* "fuzz/corpus/$target"
-        prove "fuzz, $target, $FUZZ_SECONDS s" 'Done [0-9]+ runs' \
-            cargo +nightly fuzz run --fuzz-dir fuzz "$target" -- -max_total_time="$FUZZ_SECONDS" -malloc_limit_mb=64
+# prove NAME PATTERN COMMAND..: runs it if it is asked for, and keeps what matches, one line for each test program, as its
+# result. A proof that fails leaves no row.
+prove() {
+    local name=$1 pattern=$2 began=$SECONDS result
+    shift 2
+    if [ "$listing" = yes ]; then
+        names+=("$name")
+        return
+    fi
+    is_wanted "$name" || return 0
+    rm -f "$rows/$name"
+    write_report
+    step "$name" "$@" 2>&1 | tee "$log"
+    result=$(grep -E "$pattern" "$log" | paste -sd ';' | sed 's/;/; /g')
+    printf '| %s | %s | %s | %d | %s |\n' \
+        "$name" "$commit" "$(date -u +%F)" $((SECONDS - began)) "$result" > "$rows/$name"
+    write_report
+}
+
+write_report() {
+    local name
+    {
+        echo '# Proofs'
+        echo
+        echo 'Written by `ci/deep.sh`; not edited by hand. Each row says at which commit its proof ran last.'
+        echo
+        echo "$(uname -sr), $(rustc --version), $(nproc) processors."
+        echo
+        echo '| proof | commit | day | seconds | result |'
+        echo '|---|---|---|---:|---|'
+        for name in "${names[@]}"; do
+            if [ -e "$rows/$name" ]; then cat "$rows/$name"; fi
+        done
+    } > "$report"
+}
+
+# models CRATE, steps CRATE: each test program is a proof of its own.
+models() {
+    local test
+    for test in "$1"/tests/loom_*.rs; do
+        test=$(basename "$test" .rs)
+        prove "$1 $test" '^loom: ' env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom IPC_LOOM=deep \
+            cargo test -p "$1" --profile loom --test "$test"
     done
-else
-    echo '| fuzz | | SKIPPED: no nightly compiler is installed |' >> "$report"
+}
+steps() {
+    local test
+    for test in "$1"/tests/stepkill*.rs; do
+        test=$(basename "$test" .rs)
+        prove "$1 $test" '^stepkill: ' env IPC_STEPKILL=deep cargo test -p "$1" --release --test "$test"
+    done
+}
+
+proofs() {
+    local crate case target
+    for crate in ipc-sync ipc-shm ipc-pool; do models "$crate"; done
+    for crate in ipc-sync ipc-shm; do steps "$crate"; done
+    for case in cycles_leave_nothing f05_children_beside_busy_threads; do
+        prove "$case, 10,000 each" '^[0-9]+ (cycles|children) by' env IPC_CYCLES=deep IPC_CASE_SECONDS=900 \
+            cargo test -p ipc-core --release --test call -- "$case"
+    done
+    prove 'an owner that is stopped for 10 s' '^test k24.*ok' env IPC_CYCLES=deep \
+        cargo test -p ipc-sync --release --test mutex_owners -- k24
+    prove 'controls of stepkill' '^stepkill: ' cargo test -p ipc-testkit --release --test stepkill_controls
+    prove 'instructions of the fast paths' '^instructions: ' cargo test -p ipc-benches --release --test instructions
+    for target in fuzz/fuzz_targets/*.rs; do
+        target=$(basename "$target" .rs)
+        prove "fuzz $target, $FUZZ_SECONDS s" 'Done [0-9]+ runs' fuzz "$target"
+    done
+}
+
+# From the committed inputs on.
+fuzz() {
+    if ! cargo +nightly fuzz --version > /dev/null 2>&1; then
+        cargo install --locked --root target/tools cargo-fuzz
+        export PATH="$PWD/target/tools/bin:$PATH"
+    fi
+    mkdir -p "fuzz/corpus/$1"
+    cp ipc-*/tests/corpus/"$1"/* "fuzz/corpus/$1"
+    cargo +nightly fuzz run --fuzz-dir fuzz "$1" -- -max_total_time="$FUZZ_SECONDS" -malloc_limit_mb=64
+}
+
+listing=yes
+proofs
+if [ "${wanted[*]:-}" = --list ]; then
+    printf '%s\n' "${names[@]}"
+    exit
 fi
+for name in "${names[@]}"; do
+    grep -F "| $name |" "$report" > "$rows/$name" || rm "$rows/$name"
+done
+listing=no
+proofs
 cat "$report"
