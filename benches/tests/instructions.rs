@@ -159,7 +159,7 @@ fn messages<const N: usize, M: Trust>(
         ends.1.pop().expect("a message");
         ends
     };
-    counter.at_most(push.0, push.1, &make, |(producer, _)| {
+    counter.at_most(push.0, push.1, make, |(producer, _)| {
         assert!(producer.push(black_box([1; N])).is_ok());
     });
     counter.at_most(pop.0, pop.1, make, |(_, consumer)| {

@@ -1,5 +1,7 @@
 //! `compare` with the peers that take long to compile; see `benches/README.md`.
 
+#[cfg(feature = "boost")]
+mod boost;
 mod channel;
 mod iceoryx;
 mod shmem;
@@ -12,10 +14,15 @@ use ipc_benches::subject::{Subject, Workload};
 
 fn main() -> ExitCode {
     let mut program = Program::new();
-    program.families.retain(|family| ["spsc", "indexed", "bytes"].contains(&family.name));
-    for workload in program.families.iter_mut().flat_map(|family| &mut family.workloads) {
-        let more = peers(workload);
-        workload.peers.extend(more);
+    let locks = ["mutex", "rwlock", "semaphore"].iter().filter(|_| cfg!(feature = "boost"));
+    let names: Vec<_> = ["spsc", "indexed", "bytes"].iter().chain(locks).collect();
+    program.families.retain(|family| names.contains(&&family.name));
+    for family in &mut program.families {
+        for workload in &mut family.workloads {
+            workload.peers.extend(peers(workload));
+            #[cfg(feature = "boost")]
+            workload.peers.extend(boost::peers(family.name, workload.name));
+        }
     }
     program.run(std::env::args().skip(1))
 }
