@@ -1,4 +1,4 @@
-//! The ring for one producer and one consumer, compared with a queue that cannot fail.
+//! The stamped ring, compared with a queue that cannot fail.
 //!
 //! The model, and how bytes become operations, is in `ipc-shm/tests/model`.
 #![no_main]
@@ -7,6 +7,8 @@ extern crate alloc;
 
 #[path = "../../ipc-shm/tests/model/mod.rs"]
 mod model;
+#[path = "../../ipc-shm/tests/rings/mod.rs"]
+mod rings;
 
 use libfuzzer_sys::fuzz_target;
 
@@ -14,7 +16,7 @@ const BUG: model::Bug =
     if cfg!(feature = "planted-bug") { model::Bug::ForgetsARoundTrip } else { model::Bug::Nothing };
 
 fuzz_target!(|operations: &[u8]| {
-    if let Err(difference) = model::run_with(operations, BUG) {
+    if let Err(difference) = model::run_with::<rings::Stamped>(operations, BUG) {
         panic!("{difference}");
     }
 });

@@ -13,6 +13,7 @@ use bytemuck::Pod;
 
 use super::end::{End, Reads, Writes};
 use crate::layout::Payload;
+use crate::ring::Trust;
 
 /// Free slots of a ring, to be filled where they lie: see [`Producer::reserve`](super::Producer::reserve).
 ///
@@ -148,24 +149,24 @@ impl<T: Pod + Send> fmt::Debug for Chunk<'_, '_, T> {
 
 /// Copies `messages` into the next slots of `end`, of which at least so many are its own.
 #[inline]
-pub(super) fn write<T: Pod + Send>(end: &End<'_, Writes, T>, messages: &[T]) {
+pub(super) fn write<T: Pod + Send, M: Trust>(end: &End<'_, Writes, T>, messages: &[T]) {
     let [first, second] = end.spans(0, messages.len());
     // The spans are as long as the messages, so this split is in bounds.
     let (before, after) = messages.split_at(first.len());
-    copy_in(before, first);
+    copy_in::<T, M>(before, first);
     if !after.is_empty() {
-        copy_in(after, second);
+        copy_in::<T, M>(after, second);
     }
 }
 
 /// Copies the next slots of `end`, of which at least so many are its own, into `messages`.
 #[inline]
-pub(super) fn read<T: Pod + Send>(end: &End<'_, Reads, T>, messages: &mut [T]) {
+pub(super) fn read<T: Pod + Send, M: Trust>(end: &End<'_, Reads, T>, messages: &mut [T]) {
     let [first, second] = end.spans(0, messages.len());
     let (before, after) = messages.split_at_mut(first.len());
-    copy_out(first, before);
+    copy_out::<T, M>(first, before);
     if !after.is_empty() {
-        copy_out(second, after);
+        copy_out::<T, M>(second, after);
     }
 }
 
@@ -177,35 +178,35 @@ fn messages<T>(slots: NonNull<[Payload<T>]>) -> NonNull<[T]> {
 
 #[cfg(not(loom))]
 #[inline]
-fn copy_in<T: Copy>(from: &[T], to: NonNull<[Payload<T>]>) {
+fn copy_in<T: Pod, M: Trust>(from: &[T], to: NonNull<[Payload<T>]>) {
     // SAFETY: the callers' slots are theirs alone, and as many; nobody has references to them.
-    unsafe { to.cast::<T>().as_ptr().copy_from_nonoverlapping(from.as_ptr(), from.len()) };
+    unsafe { M::copy_in(from.as_ptr(), to.cast().as_ptr(), from.len()) };
 }
 
 #[cfg(not(loom))]
 #[inline]
-fn copy_out<T: Copy>(from: NonNull<[Payload<T>]>, to: &mut [T]) {
+fn copy_out<T: Pod, M: Trust>(from: NonNull<[Payload<T>]>, to: &mut [T]) {
     // SAFETY: the callers' slots are theirs, and as many; any bytes are a `T`.
-    unsafe { to.as_mut_ptr().copy_from_nonoverlapping(from.cast::<T>().as_ptr(), to.len()) };
+    unsafe { M::copy_out(from.cast().as_ptr(), to.as_mut_ptr(), to.len()) };
 }
 
 /// The model watches each slot by itself.
 #[cfg(loom)]
-fn copy_in<T: Copy>(from: &[T], to: NonNull<[Payload<T>]>) {
+fn copy_in<T: Pod, M: Trust>(from: &[T], to: NonNull<[Payload<T>]>) {
     // SAFETY: the slots live as long as their end.
     let slots = unsafe { to.as_ref() };
     for (slot, &message) in slots.iter().zip(from) {
         // SAFETY: the callers' slots are theirs alone.
-        slot.0.with_mut(|payload| unsafe { payload.write(message) });
+        slot.0.with_mut(|payload| unsafe { M::write(payload, message) });
     }
 }
 
 #[cfg(loom)]
-fn copy_out<T: Copy>(from: NonNull<[Payload<T>]>, to: &mut [T]) {
+fn copy_out<T: Pod, M: Trust>(from: NonNull<[Payload<T>]>, to: &mut [T]) {
     // SAFETY: the slots live as long as their end.
     let slots = unsafe { from.as_ref() };
     for (slot, message) in slots.iter().zip(to) {
         // SAFETY: the callers' slots are theirs; any bytes are a `T`.
-        *message = slot.0.with(|payload| unsafe { payload.read() });
+        *message = slot.0.with(|payload| unsafe { M::read(payload) });
     }
 }

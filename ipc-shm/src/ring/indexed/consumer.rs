@@ -2,30 +2,36 @@
 //!
 //! # Safety
 //!
-//! A slot is read only while it is the consumer's: see [`end`](super::end). Plain data may have any bytes.
+//! A slot is read only while it is the consumer's: see [`end`](super::end). Plain data may have any
+//! bytes. An untrusted producer may keep to nothing of this: payloads are then copied by accesses that may race.
 #![expect(unsafe_code, reason = "reads slots that the positions make ours")]
 
 use core::fmt;
+use core::marker::PhantomData;
 
 use bytemuck::Pod;
 
 use super::batch::{self, Chunk};
 use super::end::{End, Held, Reads};
-use crate::ring::{Peer, PopError, RoleError};
+use crate::ring::{Peer, PopError, RoleError, Trust, Trusted, Untrusted};
 
 /// The reading end of a [`Ring`](super::Ring).
 ///
 /// Dropping it closes the end: the producer is told when the ring is full, and another consumer may attach and go on.
 /// If this process dies, the same happens as soon as somebody asks the kernel.
-pub struct Consumer<'r, T: Pod + Send> {
+///
+/// `M` says whether it trusts the other side: see [`Ring::untrusted_producer`](super::Ring::untrusted_producer).
+pub struct Consumer<'r, T: Pod + Send, M: Trust = Trusted> {
     end: End<'r, Reads, T>,
+    mode: PhantomData<M>,
 }
 
 static_assertions::assert_impl_all!(Consumer<'static, u64>: Send, Sync);
+static_assertions::assert_impl_all!(Consumer<'static, u64, Untrusted>: Send, Sync);
 
-impl<'r, T: Pod + Send> Consumer<'r, T> {
+impl<'r, T: Pod + Send, M: Trust> Consumer<'r, T, M> {
     pub(super) fn claim(ring: Held<'r, T>) -> Result<Self, RoleError> {
-        Ok(Self { end: End::claim(ring)? })
+        Ok(Self { end: End::claim(ring)?, mode: PhantomData })
     }
 
     /// Copies the next message out and releases its slot. Never waits.
@@ -57,7 +63,7 @@ impl<'r, T: Pod + Send> Consumer<'r, T> {
         // SAFETY: the end keeps its slots alive.
         let slot = unsafe { self.end.slot(0).as_ref() };
         // SAFETY: the next slot is ours; any bytes are a `T`.
-        let message = slot.0.with(|payload| Ok(unsafe { payload.read() }));
+        let message = slot.0.with(|payload| Ok(unsafe { M::read(payload) }));
         self.end.advance(1);
         message
     }
@@ -90,11 +96,38 @@ impl<'r, T: Pod + Send> Consumer<'r, T> {
         let Some(count) = self.filled(messages.len())? else { return Ok(0) };
         // There is room for so many.
         let messages = messages.get_mut(..count).unwrap_or_default();
-        batch::read(&self.end, messages);
+        batch::read::<T, M>(&self.end, messages);
         self.end.advance(messages.len() as u64);
         Ok(messages.len())
     }
 
+    /// How things stand with the producer. Asks the kernel, about 5 µs.
+    ///
+    /// It may change at any moment, except that what is dead stays dead until another process attaches. Messages of a
+    /// producer that is closed or dead are still in the ring, and can be popped.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.end.peer()
+    }
+
+    /// How many messages the ring can hold.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.end.capacity()
+    }
+
+    /// How many of `count` messages there are; `None` if none are asked for.
+    #[inline(always)]
+    fn filled(&mut self, count: usize) -> Result<Option<usize>, PopError> {
+        match self.end.up_to(count) {
+            Ok(found) => Ok(found),
+            Err(refused) => Err(refused.pop()),
+        }
+    }
+}
+
+/// What lends slots out: only where the other side is trusted with them.
+impl<'r, T: Pod + Send> Consumer<'r, T> {
     /// Up to `most` messages, at least one, to be read where they lie. Never waits.
     ///
     /// They stay in the ring until [`release`](Chunk::release): whoever handles them before that, handles each at
@@ -127,33 +160,9 @@ impl<'r, T: Pod + Send> Consumer<'r, T> {
         let Some(count) = self.filled(most)? else { panic!("a look at no messages") };
         Ok(Chunk::new(&mut self.end, count))
     }
-
-    /// How things stand with the producer. Asks the kernel, about 5 µs.
-    ///
-    /// It may change at any moment, except that what is dead stays dead until another process attaches. Messages of a
-    /// producer that is closed or dead are still in the ring, and can be popped.
-    #[must_use]
-    pub fn peer(&self) -> Peer {
-        self.end.peer()
-    }
-
-    /// How many messages the ring can hold.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.end.capacity()
-    }
-
-    /// How many of `count` messages there are; `None` if none are asked for.
-    #[inline(always)]
-    fn filled(&mut self, count: usize) -> Result<Option<usize>, PopError> {
-        match self.end.up_to(count) {
-            Ok(found) => Ok(found),
-            Err(refused) => Err(refused.pop()),
-        }
-    }
 }
 
-impl<T: Pod + Send> fmt::Debug for Consumer<'_, T> {
+impl<T: Pod + Send, M: Trust> fmt::Debug for Consumer<'_, T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Consumer").field("capacity", &self.capacity()).finish_non_exhaustive()
     }

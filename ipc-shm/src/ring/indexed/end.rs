@@ -9,7 +9,10 @@
 //! 2. Write the slots, or read them.
 //! 3. [`advance`](End::advance): move the position past them. (Release: they are the peer's now.)
 //!
-//! The limit only moves on, and is never further away than the capacity; anything else is damage.
+//! The limit only moves on, and is never further away than the capacity; anything else is damage. That is checked at
+//! each look, and the look is the only access to a word that the peer may change, so nothing that it writes there
+//! takes an end out of the ring, or holds it up. Our own position is in the handle; the shared copy is for the peer,
+//! and for whoever comes after us.
 //!
 //! # Safety
 //!
@@ -150,13 +153,8 @@ impl<'r, S: Side, T: Pod + Send> End<'r, S, T> {
         if known >= wanted {
             return Ok(known);
         }
-        loop {
-            let known = self.look()?;
-            if known >= least {
-                return Ok(known);
-            }
-            self.refused()?;
-        }
+        let known = self.look()?;
+        if known >= least { Ok(known) } else { self.refused(least) }
     }
 
     /// How many of `count` slots are ours, at least one; `None` if none are asked for.
@@ -225,7 +223,9 @@ impl<'r, S: Side, T: Pod + Send> End<'r, S, T> {
     #[inline]
     fn look(&mut self) -> Result<u64, Refused> {
         let known = self.limit.wrapping_sub(self.position);
-        let limit = self.limit_now();
+        // SYNC: slots handed over (Release in `advance`).
+        let theirs = S::theirs(self.ring.head()).load(Ordering::Acquire);
+        let limit = theirs.wrapping_add(S::reach(self.mask + 1));
         let ours = limit.wrapping_sub(self.position);
         if self.corrupt || ours < known || ours > self.mask + 1 {
             return Err(self.damaged());
@@ -234,22 +234,16 @@ impl<'r, S: Side, T: Pod + Send> End<'r, S, T> {
         Ok(ours)
     }
 
-    #[inline(always)]
-    fn limit_now(&self) -> u64 {
-        // SYNC: slots handed over (Release in `advance`).
-        let theirs = S::theirs(self.ring.head()).load(Ordering::Acquire);
-        theirs.wrapping_add(S::reach(self.mask + 1))
-    }
-
-    /// The peer has not handed over enough. `Ok`: look again.
+    /// The peer has not handed over enough.
     #[cold]
-    fn refused(&mut self) -> Result<(), Refused> {
+    fn refused(&mut self, least: u64) -> Result<u64, Refused> {
         let (at, role) = ((0, self.limit), S::roles(&self.ring.head().roles).1);
         if !self.misses.peer_is_gone(at, role) {
             return Err(Refused::NotYet);
         }
         // It may have moved on between our look and its end; after its end it does so no more.
-        if self.limit_now() == self.limit { Err(Refused::Disconnected) } else { Ok(()) }
+        let known = self.look()?;
+        if known >= least { Ok(known) } else { Err(Refused::Disconnected) }
     }
 
     fn roles(&self) -> (Role<'_>, Role<'_>) {

@@ -2,30 +2,36 @@
 //!
 //! # Safety
 //!
-//! A slot is written only while it is the producer's: see [`end`](super::end).
+//! A slot is written only while it is the producer's: see [`end`](super::end). An untrusted
+//! consumer may keep to nothing of this: payloads are then copied by accesses that may race, and all else is the handle's own.
 #![expect(unsafe_code, reason = "writes slots that the positions make ours")]
 
 use core::fmt;
+use core::marker::PhantomData;
 
 use bytemuck::Pod;
 
 use super::batch::{self, Reservation};
 use super::end::{End, Held, Writes};
-use crate::ring::{Peer, PushError, RoleError};
+use crate::ring::{Peer, PushError, RoleError, Trust, Trusted, Untrusted};
 
 /// The writing end of a [`Ring`](super::Ring).
 ///
 /// Dropping it closes the end: the consumer is told once it has popped what is in the ring, and another producer may
 /// attach. If this process dies, the same happens as soon as somebody asks the kernel.
-pub struct Producer<'r, T: Pod + Send> {
+///
+/// `M` says whether it trusts the other side: see [`Ring::untrusted_producer`](super::Ring::untrusted_producer).
+pub struct Producer<'r, T: Pod + Send, M: Trust = Trusted> {
     end: End<'r, Writes, T>,
+    mode: PhantomData<M>,
 }
 
 static_assertions::assert_impl_all!(Producer<'static, u64>: Send, Sync);
+static_assertions::assert_impl_all!(Producer<'static, u64, Untrusted>: Send, Sync);
 
-impl<'r, T: Pod + Send> Producer<'r, T> {
+impl<'r, T: Pod + Send, M: Trust> Producer<'r, T, M> {
     pub(super) fn claim(ring: Held<'r, T>) -> Result<Self, RoleError> {
-        Ok(Self { end: End::claim(ring)? })
+        Ok(Self { end: End::claim(ring)?, mode: PhantomData })
     }
 
     /// Copies `message` into the next slot, if that is free. Never waits.
@@ -55,7 +61,7 @@ impl<'r, T: Pod + Send> Producer<'r, T> {
         // SAFETY: the end keeps its slots alive.
         let slot = unsafe { self.end.slot(0).as_ref() };
         // SAFETY: the next slot is ours.
-        slot.0.with_mut(|payload| unsafe { payload.write(message) });
+        slot.0.with_mut(|payload| unsafe { M::write(payload, message) });
         self.end.advance(1);
         Ok(())
     }
@@ -86,11 +92,37 @@ impl<'r, T: Pod + Send> Producer<'r, T> {
         let Some(count) = self.room(messages.len())? else { return Ok(0) };
         // There are at least so many.
         let messages = messages.get(..count).unwrap_or_default();
-        batch::write(&self.end, messages);
+        batch::write::<T, M>(&self.end, messages);
         self.end.advance(messages.len() as u64);
         Ok(messages.len())
     }
 
+    /// How things stand with the consumer. Asks the kernel, about 5 µs.
+    ///
+    /// It may change at any moment, except that what is dead stays dead until another process attaches.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.end.peer()
+    }
+
+    /// How many messages the ring can hold.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.end.capacity()
+    }
+
+    /// How many of `count` slots there are; `None` if none are asked for.
+    #[inline(always)]
+    fn room(&mut self, count: usize) -> Result<Option<usize>, PushError<()>> {
+        match self.end.up_to(count) {
+            Ok(found) => Ok(found),
+            Err(refused) => Err(refused.push(())),
+        }
+    }
+}
+
+/// What lends slots out: only where the other side is trusted with them.
+impl<'r, T: Pod + Send> Producer<'r, T> {
     /// Up to `count` free slots, at least one, to be filled where they lie. Never waits.
     ///
     /// Nothing is published before [`commit`](Reservation::commit), and then all at once.
@@ -125,32 +157,9 @@ impl<'r, T: Pod + Send> Producer<'r, T> {
         let Some(count) = self.room(count)? else { panic!("a reservation of no slots") };
         Ok(Reservation::new(&mut self.end, count))
     }
-
-    /// How things stand with the consumer. Asks the kernel, about 5 µs.
-    ///
-    /// It may change at any moment, except that what is dead stays dead until another process attaches.
-    #[must_use]
-    pub fn peer(&self) -> Peer {
-        self.end.peer()
-    }
-
-    /// How many messages the ring can hold.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.end.capacity()
-    }
-
-    /// How many of `count` slots there are; `None` if none are asked for.
-    #[inline(always)]
-    fn room(&mut self, count: usize) -> Result<Option<usize>, PushError<()>> {
-        match self.end.up_to(count) {
-            Ok(found) => Ok(found),
-            Err(refused) => Err(refused.push(())),
-        }
-    }
 }
 
-impl<T: Pod + Send> fmt::Debug for Producer<'_, T> {
+impl<T: Pod + Send, M: Trust> fmt::Debug for Producer<'_, T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Producer").field("capacity", &self.capacity()).finish_non_exhaustive()
     }

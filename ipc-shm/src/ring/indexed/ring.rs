@@ -8,7 +8,7 @@ use rustix::fd::{BorrowedFd, OwnedFd};
 
 use super::{Consumer, Producer};
 use crate::layout::{Indexes, Payload};
-use crate::ring::{RingError, RoleError, home};
+use crate::ring::{RingError, RoleError, Untrusted, home};
 #[cfg(not(loom))]
 use crate::{AttachError, Kind, PlaceError, Plan, Region};
 
@@ -167,6 +167,52 @@ impl<'r, T: Pod + Send> Ring<'r, T> {
     /// As [`producer`](Self::producer).
     pub fn consumer(&self) -> Result<Consumer<'r, T>, RoleError> {
         Consumer::claim(self.home.hold()?)
+    }
+
+    /// Becomes the ring's producer, and believes nothing that the other side may have written: see
+    /// [the module](crate::ring#trust).
+    ///
+    /// # Errors
+    ///
+    /// As [`producer`](Self::producer), and [`RoleError::NotSealed`] if the memory of the ring could be taken away.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_shm::ring::indexed::Ring;
+    ///
+    /// let ring = Ring::<u32>::create(8)?;
+    /// let mut consumer = ring.untrusted_consumer()?;
+    /// ring.untrusted_producer()?.push_slice(&[7, 8])?;
+    /// let mut messages = [0; 8];
+    /// assert_eq!((consumer.pop_slice(&mut messages)?, &messages[..2]), (2, &[7, 8][..]));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
+    /// It lends nothing out of the ring, for the peer could change it at any time:
+    ///
+    /// ```compile_fail,E0599
+    /// let ring = ipc_shm::ring::indexed::Ring::<u32>::create(8).unwrap();
+    /// let mut producer = ring.untrusted_producer().unwrap();
+    /// let slots = producer.reserve(1);
+    /// ```
+    ///
+    /// ```compile_fail,E0599
+    /// let ring = ipc_shm::ring::indexed::Ring::<u32>::create(8).unwrap();
+    /// let mut consumer = ring.untrusted_consumer().unwrap();
+    /// let messages = consumer.peek(1);
+    /// ```
+    pub fn untrusted_producer(&self) -> Result<Producer<'r, T, Untrusted>, RoleError> {
+        Producer::claim(self.home.hold_sealed()?)
+    }
+
+    /// Becomes the ring's consumer, and believes nothing that the other side may have written.
+    ///
+    /// # Errors
+    ///
+    /// As [`untrusted_producer`](Self::untrusted_producer).
+    pub fn untrusted_consumer(&self) -> Result<Consumer<'r, T, Untrusted>, RoleError> {
+        Consumer::claim(self.home.hold_sealed()?)
     }
 
     /// How many messages the ring can hold.

@@ -1,0 +1,305 @@
+//! What all rings have in common, for the tests that every one of them passes.
+//!
+//! A ring that is to be tested says by [`TestRing`] how its calls are named, and stands in the lists of
+//! `tests/all_rings.rs` and of the fuzz targets. Nothing else needs to know it.
+
+#![allow(dead_code, reason = "each program that includes this file uses its part of it")]
+
+use std::os::fd::OwnedFd;
+
+use bytemuck::Pod;
+use ipc_shm::AttachError;
+use ipc_shm::ring::{
+    Peer, PopError, PushError, RingError, RoleError, Trusted, Untrusted, indexed, spsc,
+};
+
+/// What the tests send: any plain data.
+pub trait Message: Pod + Send + Sync + PartialEq + core::fmt::Debug {}
+
+impl<T: Pod + Send + Sync + PartialEq + core::fmt::Debug> Message for T {}
+
+/// Message number `number`: every byte of it follows from that, so what is torn or old shows.
+pub fn message<T: Message>(number: u64) -> T {
+    let mut message = T::zeroed();
+    let mut random = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number;
+    for bytes in bytemuck::bytes_of_mut(&mut message).chunks_mut(8) {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        // The low byte is the number's: neighbours differ even as single bytes.
+        let word = (random & !0xff) | (number & 0xff);
+        bytes.copy_from_slice(&word.to_le_bytes()[..bytes.len()]);
+    }
+    message
+}
+
+/// A kind of ring for one producer and one consumer, and how its calls are named.
+pub trait TestRing: Sized + 'static {
+    /// As it stands in messages.
+    const NAME: &'static str;
+
+    /// A death in the middle of a slice leaves all of it or nothing.
+    const WHOLE_SLICES: bool;
+
+    /// The ring, before its ends are claimed.
+    type Ring<T: Message>: Send + Sync + 'static;
+    /// The writing end.
+    type Producer<T: Message>: Send + 'static;
+    /// The reading end.
+    type Consumer<T: Message>: Send + 'static;
+
+    /// What `create` has to say about this capacity, whatever the messages are.
+    fn refusal(capacity: usize) -> Option<RingError>;
+
+    /// A ring in a region of its own.
+    fn create<T: Message>(capacity: usize) -> Result<Self::Ring<T>, RingError>;
+
+    /// A ring on the heap whose numbers have come to `start`.
+    fn boxed_at<T: Message>(capacity: usize, start: u64) -> Result<Self::Ring<T>, RingError>;
+
+    /// The ring behind a descriptor.
+    fn from_fd<T: Message>(fd: OwnedFd) -> Result<Self::Ring<T>, AttachError>;
+
+    /// A descriptor of a ring that has a region of its own.
+    fn fd<T: Message>(ring: &Self::Ring<T>) -> OwnedFd;
+
+    /// How many messages fit.
+    fn capacity<T: Message>(ring: &Self::Ring<T>) -> usize;
+
+    /// Claims the writing end.
+    fn producer<T: Message>(ring: &Self::Ring<T>) -> Result<Self::Producer<T>, RoleError>;
+
+    /// Claims the reading end.
+    fn consumer<T: Message>(ring: &Self::Ring<T>) -> Result<Self::Consumer<T>, RoleError>;
+
+    /// Pushes one message.
+    fn push<T: Message>(producer: &mut Self::Producer<T>, message: T) -> Result<(), PushError<T>>;
+
+    /// Pops one message.
+    fn pop<T: Message>(consumer: &mut Self::Consumer<T>) -> Result<T, PopError>;
+
+    /// Pushes a prefix.
+    fn push_slice<T: Message>(
+        producer: &mut Self::Producer<T>,
+        messages: &[T],
+    ) -> Result<usize, PushError<()>>;
+
+    /// Pops what there is and fits.
+    fn pop_slice<T: Message>(
+        consumer: &mut Self::Consumer<T>,
+        messages: &mut [T],
+    ) -> Result<usize, PopError>;
+
+    /// Reserves slots for `messages`, writes as many as there are, and commits `commit` of them, if there are so
+    /// many. Says how many were reserved. `None`: this ring does not offer it.
+    fn write_in_place<T: Message>(
+        _producer: &mut Self::Producer<T>,
+        _messages: &[T],
+        _commit: usize,
+    ) -> Option<Result<usize, PushError<()>>> {
+        None
+    }
+
+    /// Looks at up to `most` messages, and releases `release` of them, if there are so many. Gives what was seen.
+    /// `None`: this ring does not offer it.
+    fn read_in_place<T: Message>(
+        _consumer: &mut Self::Consumer<T>,
+        _most: usize,
+        _release: usize,
+    ) -> Option<Result<Vec<T>, PopError>> {
+        None
+    }
+
+    /// The other end, seen from this one.
+    fn peer_of_producer<T: Message>(producer: &Self::Producer<T>) -> Peer;
+
+    /// The other end, seen from this one.
+    fn peer_of_consumer<T: Message>(consumer: &Self::Consumer<T>) -> Peer;
+
+    /// Where in the file of a ring are the words that steer it, without the roles.
+    fn words<T: Message>(capacity: usize) -> Vec<u64>;
+}
+
+/// What rings of this crate with slots for messages have in common: all but their names.
+macro_rules! ring_of_slots {
+    ($module:ident, $trust:ident, $producer:ident, $consumer:ident) => {
+        type Ring<T: Message> = $module::Ring<'static, T>;
+        type Producer<T: Message> = $module::Producer<'static, T, $trust>;
+        type Consumer<T: Message> = $module::Consumer<'static, T, $trust>;
+
+        fn create<T: Message>(capacity: usize) -> Result<Self::Ring<T>, RingError> {
+            $module::Ring::create(capacity)
+        }
+
+        fn boxed_at<T: Message>(capacity: usize, start: u64) -> Result<Self::Ring<T>, RingError> {
+            $module::Ring::boxed_at(capacity, start)
+        }
+
+        fn from_fd<T: Message>(fd: OwnedFd) -> Result<Self::Ring<T>, AttachError> {
+            $module::Ring::from_fd(fd)
+        }
+
+        fn fd<T: Message>(ring: &Self::Ring<T>) -> OwnedFd {
+            ring.as_fd().expect("a region of its own").try_clone_to_owned().expect("descriptors")
+        }
+
+        fn capacity<T: Message>(ring: &Self::Ring<T>) -> usize {
+            ring.capacity()
+        }
+
+        fn producer<T: Message>(ring: &Self::Ring<T>) -> Result<Self::Producer<T>, RoleError> {
+            ring.$producer()
+        }
+
+        fn consumer<T: Message>(ring: &Self::Ring<T>) -> Result<Self::Consumer<T>, RoleError> {
+            ring.$consumer()
+        }
+
+        fn push<T: Message>(
+            producer: &mut Self::Producer<T>,
+            message: T,
+        ) -> Result<(), PushError<T>> {
+            producer.push(message)
+        }
+
+        fn pop<T: Message>(consumer: &mut Self::Consumer<T>) -> Result<T, PopError> {
+            consumer.pop()
+        }
+
+        fn push_slice<T: Message>(
+            producer: &mut Self::Producer<T>,
+            messages: &[T],
+        ) -> Result<usize, PushError<()>> {
+            producer.push_slice(messages)
+        }
+
+        fn pop_slice<T: Message>(
+            consumer: &mut Self::Consumer<T>,
+            messages: &mut [T],
+        ) -> Result<usize, PopError> {
+            consumer.pop_slice(messages)
+        }
+
+        fn peer_of_producer<T: Message>(producer: &Self::Producer<T>) -> Peer {
+            producer.peer()
+        }
+
+        fn peer_of_consumer<T: Message>(consumer: &Self::Consumer<T>) -> Peer {
+            consumer.peer()
+        }
+    };
+}
+
+/// Where the payload of a region begins, and how long the roles are.
+const PAYLOAD: u64 = 4096;
+const LINE: u64 = 128;
+
+/// `ring::spsc`.
+pub enum Stamped {}
+
+impl TestRing for Stamped {
+    const NAME: &'static str = "stamped";
+    const WHOLE_SLICES: bool = false;
+
+    ring_of_slots!(spsc, Trusted, producer, consumer);
+
+    fn refusal(capacity: usize) -> Option<RingError> {
+        (capacity == 0).then_some(RingError::ZeroCapacity)
+    }
+
+    fn words<T: Message>(capacity: usize) -> Vec<u64> {
+        let slot = 8 + size_of::<T>().next_multiple_of(8) as u64;
+        (0..capacity as u64).map(|index| PAYLOAD + LINE + index * slot).collect()
+    }
+}
+
+/// `ring::spsc`, by ends that trust nobody.
+pub enum UntrustedStamped {}
+
+impl TestRing for UntrustedStamped {
+    const NAME: &'static str = "untrusted stamped";
+    const WHOLE_SLICES: bool = Stamped::WHOLE_SLICES;
+
+    ring_of_slots!(spsc, Untrusted, untrusted_producer, untrusted_consumer);
+
+    fn refusal(capacity: usize) -> Option<RingError> {
+        Stamped::refusal(capacity)
+    }
+
+    fn words<T: Message>(capacity: usize) -> Vec<u64> {
+        Stamped::words::<T>(capacity)
+    }
+}
+
+/// `ring::indexed`.
+pub enum Indexed {}
+
+impl TestRing for Indexed {
+    const NAME: &'static str = "indexed";
+    const WHOLE_SLICES: bool = true;
+
+    ring_of_slots!(indexed, Trusted, producer, consumer);
+
+    fn refusal(capacity: usize) -> Option<RingError> {
+        match capacity {
+            0 => Some(RingError::ZeroCapacity),
+            _ if capacity.is_power_of_two() => None,
+            _ => Some(RingError::NotAPowerOfTwo { capacity }),
+        }
+    }
+
+    fn write_in_place<T: Message>(
+        producer: &mut Self::Producer<T>,
+        messages: &[T],
+        commit: usize,
+    ) -> Option<Result<usize, PushError<()>>> {
+        Some(producer.reserve(messages.len()).map(|mut slots| {
+            let reserved = slots.len();
+            let (first, second) = slots.as_mut_slices();
+            assert_eq!(first.len() + second.len(), reserved, "two slices for all");
+            let (before, after) = messages[..reserved].split_at(first.len());
+            first.copy_from_slice(before);
+            second.copy_from_slice(after);
+            slots.commit(commit.min(reserved));
+            reserved
+        }))
+    }
+
+    fn read_in_place<T: Message>(
+        consumer: &mut Self::Consumer<T>,
+        most: usize,
+        release: usize,
+    ) -> Option<Result<Vec<T>, PopError>> {
+        Some(consumer.peek(most).map(|messages| {
+            let (first, second) = messages.as_slices();
+            let seen = [first, second].concat();
+            assert_eq!(seen.len(), messages.len(), "two slices for all");
+            assert!(seen.iter().enumerate().all(|(i, &one)| messages.get(i) == Some(one)));
+            assert_eq!(messages.get(seen.len()), None);
+            messages.release(release.min(seen.len()));
+            seen
+        }))
+    }
+
+    fn words<T: Message>(_: usize) -> Vec<u64> {
+        vec![PAYLOAD + LINE, PAYLOAD + 2 * LINE]
+    }
+}
+
+/// `ring::indexed`, by ends that trust nobody, and so borrow nothing.
+pub enum UntrustedIndexed {}
+
+impl TestRing for UntrustedIndexed {
+    const NAME: &'static str = "untrusted indexed";
+    const WHOLE_SLICES: bool = Indexed::WHOLE_SLICES;
+
+    ring_of_slots!(indexed, Untrusted, untrusted_producer, untrusted_consumer);
+
+    fn refusal(capacity: usize) -> Option<RingError> {
+        Indexed::refusal(capacity)
+    }
+
+    fn words<T: Message>(capacity: usize) -> Vec<u64> {
+        Indexed::words::<T>(capacity)
+    }
+}
