@@ -10,6 +10,7 @@
 //! | [`ring::indexed`] | the same for batches, and for messages that are handled where they lie |
 //! | [`ring::bytes`] | the same for records of any length |
 //! | [`StopToken`] | asks any number of processes to stop |
+//! | [`describe`](fn@describe) | what is in a region, for a tool that does not know its types; the program `ipc-inspect` prints it |
 //!
 //! # Two processes
 //!
@@ -170,6 +171,8 @@ extern crate std;
 
 #[cfg(not(loom))]
 mod atomic;
+#[cfg(not(loom))]
+pub mod describe;
 #[cfg_attr(loom, expect(dead_code, reason = "the model maps no regions"))]
 mod layout;
 #[cfg(not(loom))]
@@ -189,11 +192,12 @@ mod travel;
 pub use ipc_core::{
     Errno, Padded, Shareable,
     clock::Deadline,
-    identity::{NoIdentity, ProcessId},
+    identity::{Liveness, NoIdentity, ProcessId},
 };
 #[cfg(not(loom))]
 pub use {
     atomic::{Atomic, AtomicInteger},
+    describe::describe,
     plan::{Kind, Place, Plan, PlanError},
     raw_value::RawValue,
     region::{AttachError, CreateError, Fill, PlaceError, Region, Step},

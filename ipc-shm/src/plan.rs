@@ -195,19 +195,20 @@ pub(crate) fn hash(kind: u32, size: u64, entries: &[Entry]) -> u64 {
 
 /// FNV-1a (Fowler, Noll, Vo), 64 bits: it tells layouts apart that differ by mistake, and defends
 /// against nobody.
-struct Fnv(u64);
+#[derive(Clone, Copy)]
+pub(crate) struct Fnv(pub(crate) u64);
 
 impl Fnv {
-    const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(0xcbf2_9ce4_8422_2325)
     }
 
-    fn bytes(self, bytes: &[u8]) -> Self {
+    pub(crate) fn bytes(self, bytes: &[u8]) -> Self {
         let step = |hash: u64, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         Self(bytes.iter().fold(self.0, step))
     }
 
-    fn number(self, number: u64) -> Self {
+    pub(crate) fn number(self, number: u64) -> Self {
         self.bytes(&number.to_le_bytes())
     }
 }

@@ -99,6 +99,19 @@ static_assertions::assert_impl_all!(DomainCell: Send, Sync);
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<DomainCell>() == 4);
 
+/// Who has been admitted to a [`DomainCell`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admitted {
+    /// Nobody yet.
+    Nobody,
+    /// Processes of this domain only.
+    One(Domain),
+    /// Processes of several domains: nobody's death can be told through the cell any more.
+    Mixed,
+}
+
+static_assertions::assert_impl_all!(Admitted: Send, Sync);
+
 const RESIDENT: u32 = 1 << 31;
 
 /// What one look at a [`DomainCell`] saw.
@@ -136,6 +149,36 @@ impl DomainCell {
                 #[cfg(loom)]
                 resident,
             }
+        }
+    }
+
+    /// A copy of a cell whose word was read elsewhere, by somebody who has not mapped it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_core::identity::{Admitted, DomainCell, Identity};
+    ///
+    /// let me = Identity::current()?;
+    /// let copy = DomainCell::from_bits(me.domain.to_bits());
+    /// assert!(copy.judges(me.domain));
+    /// assert_eq!(copy.seen(), Admitted::One(me.domain));
+    /// assert_eq!(DomainCell::from_bits(0).seen(), Admitted::Nobody);
+    /// # Ok::<(), ipc_core::identity::NoIdentity>(())
+    /// ```
+    #[cfg(not(loom))]
+    #[must_use]
+    pub const fn from_bits(word: u32) -> Self {
+        Self { word: AtomicU32::new(word) }
+    }
+
+    /// Who has been admitted so far.
+    #[must_use]
+    pub fn seen(&self) -> Admitted {
+        match self.word.load(Ordering::Relaxed) & MASK {
+            0 => Admitted::Nobody,
+            MIXED => Admitted::Mixed,
+            bits => Admitted::One(Domain::from_bits(bits)),
         }
     }
 
@@ -214,12 +257,14 @@ mod tests {
         assert!(cell.admit(domain(6)).is_resident());
         cell.admit(domain(5));
         assert!(!cell.judges(domain(5)) && !cell.judges(domain(6)));
+        assert_eq!(cell.seen(), Admitted::Mixed);
     }
 
     #[test]
     fn zeroed_memory_has_seen_nobody() {
-        let cell = DomainCell { word: AtomicU32::new(0) };
+        let cell = DomainCell::from_bits(0);
         assert!(!cell.judges(domain(5)));
+        assert_eq!(cell.seen(), Admitted::Nobody);
         assert!(!cell.admit(domain(5)).is_resident() && cell.judges(domain(5)));
     }
 }

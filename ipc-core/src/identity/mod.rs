@@ -34,7 +34,7 @@ mod liveness;
 use core::num::NonZeroU64;
 
 pub use current::{Identity, NoIdentity};
-pub use domain::{Domain, DomainCell};
+pub use domain::{Admitted, Domain, DomainCell};
 pub use liveness::Liveness;
 
 use rustix::process::Pid;

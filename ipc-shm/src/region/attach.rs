@@ -29,21 +29,7 @@ const NEEDED: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 /// `expected`: the hash of the plan that the region must have, if the caller has one.
 pub(super) fn attach(fd: OwnedFd, expected: Option<u64>) -> Result<Region, AttachError> {
     let length = check_file(fd.as_fd())?;
-    let mut head = Header::zeroed();
-    read(fd.as_fd(), bytemuck::bytes_of_mut(&mut head), 0)?;
-    let checked = check_header(&head, length)?;
-    let mut directory = [Entry::zeroed(); ENTRIES];
-    let entries = &mut directory[..checked.entries];
-    read(fd.as_fd(), bytemuck::cast_slice_mut(entries), DIRECTORY as u64)?;
-    check_directory(entries, head.size)?;
-    let found = plan::hash(head.kind, head.size, entries);
-    let expected = expected.unwrap_or(head.hash);
-    // Both: that the header is of one piece, and that it is the one asked for.
-    if head.hash != expected || found != expected {
-        let found = if head.hash == expected { found } else { head.hash };
-        return Err(AttachError::Layout { found, expected });
-    }
-
+    let contents = check_contents(fd.as_fd(), length as u64, expected)?;
     let map = Mapping::new(fd.as_fd(), length).map_err(AttachError::Os)?;
     // SAFETY: the file is at least a header long and cannot shrink; the word is aligned to 8.
     let init = unsafe { map.at(INIT).cast::<AtomicU64>().as_ref() };
@@ -54,16 +40,16 @@ pub(super) fn attach(fd: OwnedFd, expected: Option<u64>) -> Result<Region, Attac
     Ok(Region {
         fd,
         map,
-        kind: checked.kind,
-        size: checked.size,
-        entries: checked.entries,
-        hash: head.hash,
-        creator: checked.creator,
+        kind: contents.kind,
+        size: contents.size,
+        entries: contents.entries,
+        hash: contents.hash,
+        creator: contents.creator,
     })
 }
 
 /// What the descriptor itself says; returns the length of the file.
-fn check_file(fd: BorrowedFd<'_>) -> Result<usize, AttachError> {
+pub(crate) fn check_file(fd: BorrowedFd<'_>) -> Result<usize, AttachError> {
     let seals = match fcntl_get_seals(fd) {
         Ok(seals) => seals,
         // Not a file in memory, or a descriptor without a file behind it (`O_PATH`).
@@ -90,16 +76,41 @@ fn read(fd: BorrowedFd<'_>, bytes: &mut [u8], at: u64) -> Result<(), AttachError
     if read == length { Ok(()) } else { Err(AttachError::NotARegion) }
 }
 
-/// What a header says, in the types that are used from here on.
-struct Checked {
-    kind: Kind,
-    size: usize,
-    entries: usize,
-    creator: ProcessId,
+/// What the header and the directory of a region say, in the types that are used from here on.
+pub(crate) struct Contents {
+    pub(crate) kind: Kind,
+    pub(crate) size: usize,
+    pub(crate) entries: usize,
+    pub(crate) hash: u64,
+    pub(crate) creator: ProcessId,
+    /// `entries` of them are used: inside the payload, in order, and without overlap.
+    pub(crate) directory: [Entry; ENTRIES],
+}
+
+/// What the bytes of a file of `length` bytes say, read without mapping it.
+pub(crate) fn check_contents(
+    fd: BorrowedFd<'_>,
+    length: u64,
+    expected: Option<u64>,
+) -> Result<Contents, AttachError> {
+    let mut head = Header::zeroed();
+    read(fd, bytemuck::bytes_of_mut(&mut head), 0)?;
+    let mut contents = check_header(&head, length)?;
+    let entries = &mut contents.directory[..contents.entries];
+    read(fd, bytemuck::cast_slice_mut(entries), DIRECTORY as u64)?;
+    check_directory(entries, head.size)?;
+    let found = plan::hash(head.kind, head.size, entries);
+    let expected = expected.unwrap_or(head.hash);
+    // Both: that the header is of one piece, and that it is the one asked for.
+    if head.hash != expected || found != expected {
+        let found = if head.hash == expected { found } else { head.hash };
+        return Err(AttachError::Layout { found, expected });
+    }
+    Ok(contents)
 }
 
 /// In the order in which a creator, and its predecessors of other versions, can be relied upon.
-fn check_header(head: &Header, length: usize) -> Result<Checked, AttachError> {
+fn check_header(head: &Header, length: u64) -> Result<Contents, AttachError> {
     if head.magic == MAGIC.swap_bytes() {
         let found = head.arch.swap_bytes();
         return Err(AttachError::Architecture { found, expected: ARCH });
@@ -119,8 +130,8 @@ fn check_header(head: &Header, length: usize) -> Result<Checked, AttachError> {
     if head.arch != ARCH {
         return Err(AttachError::Architecture { found: head.arch, expected: ARCH });
     }
-    if head.total > length as u64 {
-        return Err(AttachError::TooSmall { found: length as u64, expected: head.total });
+    if head.total > length {
+        return Err(AttachError::TooSmall { found: length, expected: head.total });
     }
     let end = head.size.checked_add(PAYLOAD as u64);
     let fits = head.payload == PAYLOAD as u64
@@ -132,9 +143,14 @@ fn check_header(head: &Header, length: usize) -> Result<Checked, AttachError> {
     let kind = Kind::from_bits(head.kind);
     let creator = ProcessId::from_bits(head.creator);
     match (kind, creator, usize::try_from(head.size)) {
-        (Some(kind), Some(creator), Ok(size)) if fits => {
-            Ok(Checked { kind, size, entries: head.entries as usize, creator })
-        }
+        (Some(kind), Some(creator), Ok(size)) if fits => Ok(Contents {
+            kind,
+            size,
+            entries: head.entries as usize,
+            hash: head.hash,
+            creator,
+            directory: [Entry::zeroed(); ENTRIES],
+        }),
         _ => Err(AttachError::Corrupt),
     }
 }

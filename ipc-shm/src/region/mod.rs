@@ -21,6 +21,7 @@ use ipc_core::primitive::{AtomicU64, Ordering};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub use attach::AttachError;
+pub(crate) use attach::{check_contents, check_file};
 pub use create::{CreateError, Fill, Step};
 pub(crate) use mapping::Mapping;
 

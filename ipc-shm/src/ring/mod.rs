@@ -59,4 +59,6 @@ mod trust;
 
 pub use error::{PopError, PushError, RingError, RoleError};
 pub use role::Peer;
+#[cfg(not(loom))]
+pub(crate) use role::Role;
 pub use trust::{Trust, Trusted, Untrusted};

@@ -49,9 +49,9 @@ static_assertions::assert_impl_all!(Peer: Send, Sync);
 
 /// One role of a ring.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Role<'a> {
-    pub(super) word: &'a AtomicU64,
-    pub(super) domain: &'a DomainCell,
+pub(crate) struct Role<'a> {
+    pub(crate) word: &'a AtomicU64,
+    pub(crate) domain: &'a DomainCell,
 }
 
 impl Role<'_> {
@@ -94,6 +94,13 @@ impl Role<'_> {
 
     pub(super) fn peer(self) -> Peer {
         self.peer_by(self.word.load(Ordering::Acquire))
+    }
+
+    /// The same for a stranger to the ring; `None` if the word is none that a role has.
+    #[cfg(not(loom))]
+    pub(crate) fn described(self) -> Option<Peer> {
+        let word = self.word.load(Ordering::Acquire);
+        owner(word).is_ok().then(|| self.peer_by(word))
     }
 
     /// The peer that the role word names, which was read with Acquire.
