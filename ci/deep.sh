@@ -94,6 +94,8 @@ if cargo +nightly --version > /dev/null 2>&1; then
     for target in ring_spsc ring_indexed parcel; do
         # From the committed inputs on; what is one for any ring is one for each.
         inputs=${target/#ring_*/rings}
+    for target in ring_spsc attach parcel; do
+        # From the committed inputs on.
         mkdir -p "fuzz/corpus/$target"
         cp ipc-*/tests/corpus/"$inputs"/* "fuzz/corpus/$target"
         prove "fuzz, $target, $FUZZ_SECONDS s" 'Done [0-9]+ runs' \
