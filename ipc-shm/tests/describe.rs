@@ -3,8 +3,11 @@
 //! Each case runs in a process of its own (see `ipc_testkit::cases`), because some fork, and all count their
 //! descriptors.
 
+extern crate alloc;
+
 mod headers;
 
+use alloc::collections::VecDeque;
 use core::sync::atomic::Ordering::SeqCst;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,9 +16,9 @@ use std::process::ExitCode;
 
 use headers::{Bug, FIELDS, Outcome};
 use ipc_core::process::fork_fn;
-use ipc_shm::describe::{DescribeError, Description, Messages, RingLayout, State};
+use ipc_shm::describe::{DescribeError, Description, Filled, RingLayout, State};
 use ipc_shm::ring::spsc::{Ring, RingPlace};
-use ipc_shm::ring::{Peer, PopError, PushError};
+use ipc_shm::ring::{Peer, PopError, PushError, bytes, indexed};
 use ipc_shm::{AttachError, Errno, Kind, Liveness, Plan, ProcessId, RawValue, Region, describe};
 use ipc_testkit::cases::{self, doing};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
         ("a_plan", a_plan),
         ("the_whole_table", the_whole_table),
         ("messages_are_counted", messages_are_counted),
+        ("positions_are_counted", positions_are_counted),
         ("rings_among_other_things", rings_among_other_things),
         ("ends", ends),
         ("a_ring_in_use", a_ring_in_use),
@@ -123,8 +127,8 @@ fn the_whole_table() {
         "    0            0            3          8      8  RawValue<f64>".into(),
         "    1          128            1        128    128  Roles".into(),
         "    2          256           16         64      8  Slot<[u64; 7]>".into(),
-        "ring       at place 1, stamped, 16 x 56 bytes".into(),
-        "  messages 1".into(),
+        "ring       at place 1, stamped, 16 messages of 56 bytes".into(),
+        "  filled   1".into(),
         format!("  producer process {pid} (alive)"),
         "  consumer nobody yet".into(),
     ];
@@ -150,8 +154,8 @@ fn ring_of(region: impl AsFd) -> ipc_shm::describe::RingDescription {
     ring
 }
 
-fn count<T: ipc_shm::bytemuck::Pod + Send>(ring: &Ring<'_, T>) -> Messages {
-    ring_of(ring.as_fd().expect("its own region")).messages
+fn count<T: ipc_shm::bytemuck::Pod + Send>(ring: &Ring<'_, T>) -> Filled {
+    ring_of(ring.as_fd().expect("its own region")).filled
 }
 
 fn messages_are_counted() {
@@ -171,15 +175,52 @@ fn messages_are_counted() {
             if step % 7 == 0 {
                 model -= u64::from(consumer.pop().is_ok());
             }
-            assert_eq!(count(&ring), Messages::Exactly(model), "{capacity}, step {step}");
+            assert_eq!(count(&ring), Filled::Exactly(model), "{capacity}, step {step}");
             look();
         }
         let seen = ring_of(ring.as_fd().unwrap());
         assert_eq!((seen.layout, seen.capacity), (RingLayout::Stamped, capacity as u64));
-        assert_eq!((seen.place, seen.message_size), (0, 8));
+        assert_eq!((seen.place, seen.message_size), (0, Some(8)));
     }
     println!("{looks} looks");
     assert_eq!(looks, 20 * 125);
+}
+
+fn positions_are_counted() {
+    let ring = indexed::Ring::<[u8; 3]>::create(8).unwrap();
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let records = bytes::Ring::create(64).unwrap();
+    let (mut writer, mut reader) = (records.producer().unwrap(), records.consumer().unwrap());
+    let (mut model, mut lengths) = (0, VecDeque::new());
+    for step in 0..200_usize {
+        if step / 8 % 4 < 2 {
+            model += u64::from(producer.push([1; 3]).is_ok());
+            let record = &[7; 20][..step % 20];
+            if writer.push(1, record).is_ok() {
+                lengths.push_back(8 + record.len().next_multiple_of(8) as u64);
+            }
+        } else {
+            model -= u64::from(consumer.pop().is_ok());
+            if reader.pop_vec().is_ok() {
+                lengths.pop_front();
+            }
+        }
+        assert_eq!(ring_of(ring.as_fd().unwrap()).filled, Filled::Exactly(model), "step {step}");
+        let seen = ring_of(records.as_fd().unwrap());
+        assert_eq!(seen.filled, Filled::Exactly(lengths.iter().sum()), "step {step}");
+    }
+    let seen = ring_of(ring.as_fd().unwrap());
+    assert_eq!((seen.layout, seen.capacity, seen.message_size), (RingLayout::Indexed, 8, Some(3)));
+    let seen = ring_of(records.as_fd().unwrap());
+    assert_eq!((seen.layout, seen.capacity, seen.message_size), (RingLayout::Bytes, 64, None));
+    let me = Some(Peer::Alive(ProcessId::current().unwrap()));
+    assert_eq!((seen.producer, seen.consumer), (me, me));
+    // The producer's position, behind the consumer's or too far ahead.
+    let file = file(&ring.as_fd().unwrap());
+    for tail in [u64::MAX, 1 << 32] {
+        file.write_all_at(&tail.to_ne_bytes(), 4096 + 128).unwrap();
+        assert_eq!(ring_of(ring.as_fd().unwrap()).filled, Filled::Damaged, "{tail}");
+    }
 }
 
 fn rings_among_other_things() {
@@ -188,13 +229,15 @@ fn rings_among_other_things() {
     let places = [5, 6].map(|capacity| RingPlace::<u32>::plan(&mut plan, capacity).unwrap());
     plan.one::<RawValue<u64>>().unwrap();
     let wide = RingPlace::<u128>::plan(&mut plan, 2).unwrap();
+    indexed::RingPlace::<u16>::plan(&mut plan, 2).unwrap();
     let region = Region::planned(&plan).unwrap();
     let rings = places.map(|place| Ring::in_region(&region, place).unwrap());
     rings[1].producer().unwrap().push(7).unwrap();
     let seen = seen(&region);
-    let found: Vec<_> = seen.rings().map(|r| (r.place, r.capacity, r.messages.count())).collect();
-    assert_eq!(found, [(1, 5, Some(0)), (3, 6, Some(1)), (6, 2, Some(0))]);
-    assert_eq!(seen.rings().last().unwrap().message_size, 16);
+    let found: Vec<_> = seen.rings().map(|r| (r.place, r.capacity, r.filled.count())).collect();
+    assert_eq!(found, [(1, 5, Some(0)), (3, 6, Some(1)), (6, 2, Some(0)), (8, 2, Some(0))]);
+    let sizes: Vec<_> = seen.rings().map(|ring| ring.message_size.unwrap()).collect();
+    assert_eq!(sizes, [8, 8, 16, 2]);
     drop((rings, wide));
 }
 
@@ -231,7 +274,7 @@ fn ends() {
     };
     assert_eq!(producer, consumer);
     assert_ne!(producer, me);
-    assert_eq!(seen.messages, Messages::Exactly(1));
+    assert_eq!(seen.filled, Filled::Exactly(1));
     let file = file(&fd());
     file.write_all_at(&u64::MAX.to_ne_bytes(), 4096).unwrap();
     assert_eq!(ring_of(fd()).producer, None, "a word that no process has");
@@ -267,10 +310,10 @@ fn a_ring_in_use() {
         while looks < 1000 || rounds.load(SeqCst) < 200 {
             looks += 1;
             let seen = ring_of(ring.as_fd().unwrap());
-            match seen.messages {
-                Messages::Exactly(count) => exact += u32::from(count <= seen.capacity),
-                Messages::About(count) => about += u32::from(count <= seen.capacity),
-                Messages::Moving => moving += 1,
+            match seen.filled {
+                Filled::Exactly(count) => exact += u32::from(count <= seen.capacity),
+                Filled::About(count) => about += u32::from(count <= seen.capacity),
+                Filled::Moving => moving += 1,
                 other => panic!("capacity {capacity}: {other:?}"),
             }
         }
@@ -278,7 +321,7 @@ fn a_ring_in_use() {
         assert!(child.wait().unwrap().success());
         println!("capacity {capacity}: {exact} exact, {about} about, {moving} moving");
         assert_eq!(exact + about + moving, looks);
-        assert!(matches!(count(&ring), Messages::Exactly(_)), "now it is still");
+        assert!(matches!(count(&ring), Filled::Exactly(_)), "now it is still");
     }
 }
 
@@ -290,8 +333,8 @@ fn a_damaged_ring() {
         count(&ring)
     };
     for (slot, word) in [(0, 5), (3, 2), (3, 1 << 63), (0, u64::MAX)] {
-        assert_eq!(put(slot, word), Messages::Damaged, "slot {slot} = {word:#x}");
-        assert_eq!(put(slot, 0), Messages::Exactly(0));
+        assert_eq!(put(slot, word), Filled::Damaged, "slot {slot} = {word:#x}");
+        assert_eq!(put(slot, 0), Filled::Exactly(0));
     }
 }
 
@@ -413,8 +456,8 @@ fn files_that_cannot_be_attached() {
     let ring = Ring::<u64>::create(4).unwrap();
     ring.producer().unwrap().push(1).unwrap();
     let good = bytes(&ring.as_fd().unwrap());
-    let messages = |seen: &Description| seen.rings().next().map(|ring| ring.messages);
-    let one = Some(Messages::Exactly(1));
+    let messages = |seen: &Description| seen.rings().next().map(|ring| ring.filled);
+    let one = Some(Filled::Exactly(1));
 
     let unsealed = memfd_create(c"copy", MemfdFlags::CLOEXEC).unwrap();
     let unsealed = File::from(unsealed);
@@ -510,7 +553,7 @@ fn a_file_without_end() {
 
 fn every_header_field() {
     let (mut refused, mut taken, mut nothing) = (0, 0, 0);
-    for base in 0..4 {
+    for base in 0..6 {
         for target in (0..14).chain(14..38).chain([46, 47, 48, 62, 64, 66, 68]) {
             let bits = (0..8).chain([15, 16, 31, 32, 47, 61, 62, 63]);
             for (how, a) in (0..12).map(|a| (0, a)).chain(bits.map(|a| (2, a))).chain([
@@ -520,7 +563,13 @@ fn every_header_field() {
                 (3, 9),
                 (4, 0),
             ]) {
-                for flags in [0, 1] {
+                // The hash covers three fields of the header and the directory; it is put right, or left.
+                let flags: &[u8] = match target {
+                    0..14 => &[0, 1],
+                    14..38 => &[1],
+                    _ => &[0],
+                };
+                for &flags in flags {
                     let input = [base, flags, target, how, a, 3];
                     match headers::run(&input, Bug::Nothing) {
                         Ok(Outcome::Nothing) => nothing += 1,
@@ -533,7 +582,7 @@ fn every_header_field() {
         }
     }
     println!("{nothing} do not begin like a region, {refused} refused, {taken} taken");
-    assert!(nothing > 200 && refused > 3_000 && taken > 1_000);
+    assert!(nothing > 200 && refused > 5_000 && taken > 3_000);
 }
 
 /// Xorshift: the same numbers on every machine.

@@ -114,13 +114,13 @@ fn every_region_of_a_process() {
     let (code, text, errors) = inspect(&["--all", &pid]);
     assert_eq!((code, &*errors), (Some(0), ""));
     for (region, fact) in
-        [(path(&region), "RawValue<u64>"), (path(&ring.as_fd().unwrap()), "8 x 8")]
+        [(path(&region), "RawValue<u64>"), (path(&ring.as_fd().unwrap()), "8 messages of 8")]
     {
         let from = text.find(&format!("{region} -> /memfd:ipc-shm")).expect("each is listed");
         assert!(text[from..].contains(fact), "{text}");
     }
     assert_eq!(text.matches("attaching  possible").count(), 2, "{text}");
-    assert!(text.contains("messages 1\n"), "{text}");
+    assert!(text.contains("filled   1\n"), "{text}");
     drop((producer, region, ring));
     let (code, text, errors) = inspect(&["--all", &pid]);
     assert_eq!((code, &*text), (Some(2), ""));

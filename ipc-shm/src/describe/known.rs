@@ -11,7 +11,7 @@ use core::sync::atomic::{
 
 use ipc_sync::{Mutex, OnceLock, ReentrantMutex};
 
-use crate::layout::{Entry, Roles, Slot};
+use crate::layout::{Entry, Indexes, Payload, Roles, Slot};
 use crate::plan::Fnv;
 use crate::{Atomic, RawValue};
 
@@ -77,9 +77,9 @@ impl TypeName {
     }
 }
 
-/// Whether the entry is for the roles of a ring.
-pub(super) fn is_roles(entry: &Entry) -> bool {
-    entry.type_hash == Fnv::new().bytes(type_name::<Roles>().as_bytes()).0
+/// Whether the entry is for values of type `T`.
+pub(super) fn is_named<T>(entry: &Entry) -> bool {
+    entry.type_hash == Fnv::new().bytes(type_name::<T>().as_bytes()).0
 }
 
 impl fmt::Display for TypeName {
@@ -118,10 +118,11 @@ const fn wrapper<T>(name: fn() -> &'static str) -> Wrapper {
     Wrapper { name: Some(name), head: size_of::<T>() as u64 - 8 }
 }
 
-const WRAPPERS: [Wrapper; 6] = [
+const WRAPPERS: [Wrapper; 7] = [
     Wrapper { name: None, head: 0 },
     wrapper::<RawValue<u64>>(type_name::<RawValue<u8>>),
     wrapper::<Slot<u64>>(type_name::<Slot<u8>>),
+    wrapper::<Payload<u64>>(type_name::<Payload<u8>>),
     wrapper::<Mutex<u64>>(type_name::<Mutex<u8>>),
     wrapper::<ReentrantMutex<u64>>(type_name::<ReentrantMutex<u8>>),
     wrapper::<OnceLock<u64>>(type_name::<OnceLock<u8>>),
@@ -152,9 +153,10 @@ const ELEMENTS: [Element; 14] = [
 ];
 
 /// Types without a parameter.
-fn alone_in_a_place() -> [&'static str; 17] {
+fn alone_in_a_place() -> [&'static str; 18] {
     [
         type_name::<Roles>(),
+        type_name::<Indexes>(),
         type_name::<Atomic<AtomicU8>>(),
         type_name::<Atomic<AtomicU16>>(),
         type_name::<Atomic<AtomicU32>>(),
@@ -196,6 +198,8 @@ mod tests {
         known::<u32>("u32");
         known::<[f64; 3]>("[f64; 3]");
         known::<Roles>("Roles");
+        known::<Indexes>("Indexes");
+        known::<Payload<[u8; 3]>>("Payload<[u8; 3]>");
         known::<Slot<u8>>("Slot<u8>");
         known::<Slot<[u8; 3]>>("Slot<[u8; 3]>");
         known::<Slot<[u64; 7]>>("Slot<[u64; 7]>");

@@ -37,7 +37,7 @@ use rustix::fs::{FileType, OFlags, fcntl_get_seals, fcntl_getfl, fstat};
 use rustix::io::{pread, retry_on_intr};
 
 pub use known::TypeName;
-pub use rings::{Messages, RingDescription, RingLayout};
+pub use rings::{Filled, RingDescription, RingLayout};
 
 use crate::layout::{DIRECTORY, ENTRIES, Entry, Header, MAGIC, MAJOR, READY};
 use crate::region::{check_contents, check_file};
@@ -65,7 +65,7 @@ use crate::{AttachError, Kind, plan};
 /// let seen = ipc_shm::describe(ring.as_fd().expect("it has a region of its own"))?;
 /// assert_eq!((seen.state, seen.refused), (State::Ready, None));
 /// let ring = seen.rings().next().expect("there is one");
-/// assert_eq!((ring.capacity, ring.messages.count()), (8, Some(1)));
+/// assert_eq!((ring.capacity, ring.filled.count()), (8, Some(1)));
 /// assert_eq!(ring.consumer, Some(Peer::Absent));
 /// println!("{seen}"); // A table to read.
 /// # Ok::<(), Box<dyn core::error::Error>>(())

@@ -4,14 +4,16 @@
 //! the same: nothing moved between them, for sequences and positions only ever go on. A ring that is never still gets
 //! a number that was right within a pass or so.
 
+use core::mem::offset_of;
+
 use ipc_core::Errno;
 use ipc_core::identity::DomainCell;
 use ipc_core::primitive::AtomicU64;
 use rustix::fd::BorrowedFd;
 
-use super::known::is_roles;
+use super::known::is_named;
 use crate::Kind;
-use crate::layout::{Entry, FULL, LAP, PAYLOAD, Roles, Slot};
+use crate::layout::{Entry, FULL, Indexes, LAP, PAYLOAD, Roles, Slot};
 use crate::plan::Fnv;
 use crate::ring::{Peer, Role};
 
@@ -23,16 +25,16 @@ pub struct RingDescription {
     pub place: usize,
     /// How it is laid out.
     pub layout: RingLayout,
-    /// How many messages it can hold.
+    /// How many messages it can hold; of a ring of bytes, how many bytes.
     pub capacity: u64,
-    /// Bytes of a message, with what its alignment adds.
-    pub message_size: u32,
+    /// Bytes of a message, with what its alignment adds; `None` in a ring of bytes, whose records are of any length.
+    pub message_size: Option<u32>,
     /// The producer's end, as far as this process may judge; `None` if the word is none that an end has.
     pub producer: Option<Peer>,
     /// The consumer's end, likewise.
     pub consumer: Option<Peer>,
-    /// How many messages lie in it.
-    pub messages: Messages,
+    /// How many messages lie in it; of a ring of bytes, how many bytes of records, with their headers.
+    pub filled: Filled,
 }
 
 static_assertions::assert_impl_all!(RingDescription: Send, Sync);
@@ -43,15 +45,20 @@ static_assertions::assert_impl_all!(RingDescription: Send, Sync);
 pub enum RingLayout {
     /// A sequence in every slot: [`ring::spsc`](crate::ring::spsc).
     Stamped,
+    /// Two positions: [`ring::indexed`](crate::ring::indexed). A ring of bytes among other things is described as one
+    /// of words of 8 bytes, for it is that.
+    Indexed,
+    /// Records in words, in a region of their own: [`ring::bytes`](crate::ring::bytes).
+    Bytes,
 }
 
-/// How many messages lie in a ring.
+/// How much there is in a ring, in the units of its capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Messages {
-    /// So many: nothing moved while they were counted.
+pub enum Filled {
+    /// So much: nothing moved while it was counted.
     Exactly(u64),
-    /// So many or a few more or less: the ring is in use.
+    /// So much or a little more or less: the ring is in use.
     About(u64),
     /// The ring is in use, and too small or too fast to be counted.
     Moving,
@@ -59,9 +66,9 @@ pub enum Messages {
     Damaged,
 }
 
-static_assertions::assert_impl_all!(Messages: Send, Sync);
+static_assertions::assert_impl_all!(Filled: Send, Sync);
 
-impl Messages {
+impl Filled {
     /// The number, if there is one.
     #[must_use]
     pub fn count(self) -> Option<u64> {
@@ -85,23 +92,27 @@ pub(super) fn read_all(
     let mut found = found.iter_mut();
     for (place, pair) in entries.windows(2).enumerate() {
         // In a region that is a ring the kind says so, in whatever way the types are named there.
-        let is_ring = match kind {
-            Kind::Spsc => place == 0,
-            _ => is_roles(&pair[0]),
+        let layout = match kind {
+            Kind::Spsc if place == 0 => RingLayout::Stamped,
+            Kind::Indexed if place == 0 => RingLayout::Indexed,
+            Kind::Bytes if place == 0 => RingLayout::Bytes,
+            Kind::Planned if is_named::<Roles>(&pair[0]) => RingLayout::Stamped,
+            Kind::Planned if is_named::<Indexes>(&pair[0]) => RingLayout::Indexed,
+            _ => continue,
         };
-        if !is_ring {
+        let (Some(ring), Some(free)) = (Ring::new(fd, layout, pair), found.next()) else {
             continue;
-        }
-        let (Some(ring), Some(free)) = (Stamped::new(fd, pair), found.next()) else { continue };
+        };
         *free = Some(ring.describe(place)?);
     }
     Ok(())
 }
 
-/// A stamped ring, by two entries of the directory.
-struct Stamped<'a> {
+/// A ring, by two entries of the directory.
+struct Ring<'a> {
     fd: BorrowedFd<'a>,
-    roles: u64,
+    layout: RingLayout,
+    head: u64,
     slots: &'a Entry,
 }
 
@@ -110,55 +121,95 @@ struct Stamped<'a> {
 struct Pass {
     /// All words that were read.
     words: u64,
-    /// Messages; `None` if that cannot be.
+    /// Slots that are filled; `None` if that cannot be.
     count: Option<u64>,
 }
 
-impl<'a> Stamped<'a> {
-    /// `None` if these are no roles and slots.
-    fn new(fd: BorrowedFd<'a>, pair: &'a [Entry]) -> Option<Self> {
-        let [roles, slots] = pair else { return None };
-        let of_roles = roles.count == 1 && roles.size as usize == size_of::<Roles>();
-        let of_slots =
-            slots.size as usize >= size_of::<Slot<u8>>() && slots.size % 8 == 0 && slots.align >= 8;
-        (of_roles && of_slots).then_some(Self { fd, roles: roles.offset, slots })
+impl<'a> Ring<'a> {
+    /// `None` if these are no head and slots of such a ring.
+    fn new(fd: BorrowedFd<'a>, layout: RingLayout, pair: &'a [Entry]) -> Option<Self> {
+        let [head, slots] = pair else { return None };
+        let (head_size, fits) = match layout {
+            RingLayout::Stamped => {
+                let least = size_of::<Slot<u8>>() as u32;
+                let fits = slots.size >= least && slots.size % 8 == 0 && slots.align >= 8;
+                (size_of::<Roles>(), fits && slots.size > slots.align)
+            }
+            RingLayout::Indexed => (size_of::<Indexes>(), slots.count.is_power_of_two()),
+            RingLayout::Bytes => {
+                (size_of::<Indexes>(), slots.count.is_power_of_two() && slots.size == 8)
+            }
+        };
+        let fits = fits && head.count == 1 && head.size as usize == head_size;
+        fits.then_some(Self { fd, layout, head: head.offset, slots })
     }
 
     fn describe(&self, place: usize) -> Result<RingDescription, Errno> {
         let mut last = None;
-        let mut messages = Messages::Moving;
+        let mut filled = Filled::Moving;
         for _ in 0..PASSES {
             let pass = self.pass()?;
             if last == Some(pass) {
-                messages = pass.count.map_or(Messages::Damaged, Messages::Exactly);
+                filled = pass.count.map_or(Filled::Damaged, Filled::Exactly);
                 break;
             }
-            messages = pass.count.map_or(messages, Messages::About);
+            filled = pass.count.map_or(filled, Filled::About);
             last = Some(pass);
         }
-        let head = self.slots.align.max(8);
-        let ends = roles(self.fd, self.roles)?;
+        let (slot, align) = (self.slots.size, self.slots.align);
+        let (unit, message_size) = match self.layout {
+            // The payload begins at a multiple of its alignment behind the sequence.
+            RingLayout::Stamped => (1, Some(slot - align)),
+            RingLayout::Indexed => (1, Some(slot)),
+            RingLayout::Bytes => (u64::from(slot), None),
+        };
+        let [producer, consumer] = self.ends()?;
         Ok(RingDescription {
             place,
-            layout: RingLayout::Stamped,
-            capacity: self.slots.count,
-            message_size: self.slots.size - head,
-            producer: ends[0],
-            consumer: ends[1],
-            messages,
+            layout: self.layout,
+            // All of it lies in the file.
+            capacity: self.slots.count * unit,
+            message_size,
+            producer,
+            consumer,
+            filled: match filled {
+                Filled::Exactly(count) => Filled::Exactly(count * unit),
+                Filled::About(count) => Filled::About(count * unit),
+                other => other,
+            },
         })
     }
 
     fn pass(&self) -> Result<Pass, Errno> {
         let mut words = Fnv::new();
+        let count = match self.layout {
+            RingLayout::Stamped => self.by_sequences(&mut words)?,
+            RingLayout::Indexed | RingLayout::Bytes => self.by_positions(&mut words)?,
+        };
+        let count = count.filter(|&count| count <= self.slots.count);
+        Ok(Pass { words: words.0, count })
+    }
+
+    fn by_positions(&self, words: &mut Fnv) -> Result<Option<u64>, Errno> {
+        let mut position = |field: usize| {
+            let word = word(self.fd, self.head + field as u64)?;
+            *words = words.number(word);
+            Ok(word)
+        };
         // The consumer first: it never overtakes the producer.
-        let consumer = self.position(&mut words, |sequence| sequence / LAP)?;
-        let producer = self.position(&mut words, |sequence| sequence.wrapping_add(FULL) / LAP)?;
-        let count = match (consumer, producer) {
+        let head = position(offset_of!(Indexes, head))?;
+        let tail = position(offset_of!(Indexes, tail))?;
+        Ok(Some(tail.wrapping_sub(head)))
+    }
+
+    fn by_sequences(&self, words: &mut Fnv) -> Result<Option<u64>, Errno> {
+        // The consumer first: it never overtakes the producer.
+        let consumer = self.position(words, |sequence| sequence / LAP)?;
+        let producer = self.position(words, |sequence| sequence.wrapping_add(FULL) / LAP)?;
+        Ok(match (consumer, producer) {
             (Some(consumer), Some(producer)) => self.between(consumer, producer),
             _ => None,
-        };
-        Ok(Pass { words: words.0, count })
+        })
     }
 
     /// Where a side is whose lap in a slot is `lap_of(sequence)`: its lap, and the index of its next slot.
@@ -190,33 +241,33 @@ impl<'a> Stamped<'a> {
     }
 
     fn between(&self, consumer: (u64, u64), producer: (u64, u64)) -> Option<u64> {
-        let capacity = i128::from(self.slots.count);
         let laps = match producer.0 {
             lap if lap == consumer.0 => 0,
-            lap if before(lap) == consumer.0 => 1,
+            lap if before(lap) == consumer.0 => self.slots.count,
             _ => return None,
         };
-        let count = laps * capacity + i128::from(producer.1) - i128::from(consumer.1);
-        u64::try_from(count).ok().filter(|&count| count <= self.slots.count)
+        (laps + producer.1).checked_sub(consumer.1)
+    }
+
+    /// The producer and the consumer that the roles name.
+    fn ends(&self) -> Result<[Option<Peer>; 2], Errno> {
+        // Every head begins with the roles.
+        let at = |field: usize| self.head + field as u64;
+        // The claims first: their admission was there before them.
+        let claims = [offset_of!(Roles, producer), offset_of!(Roles, consumer)];
+        let [producer, consumer] = claims.map(|field| word(self.fd, at(field)));
+        let mut domain = [0; 4];
+        let place = PAYLOAD as u64 + at(offset_of!(Roles, domain));
+        super::read(self.fd, &mut domain, place)?;
+        let domain = DomainCell::from_bits(u32::from_ne_bytes(domain));
+        let peer = |claim| Role { word: &AtomicU64::new(claim), domain: &domain }.described();
+        Ok([peer(producer?), peer(consumer?)])
     }
 }
 
 /// Laps are numbers of 63 bits.
 fn before(lap: u64) -> u64 {
     lap.wrapping_sub(1) & (u64::MAX >> 1)
-}
-
-/// The producer and the consumer that the roles at `offset` of the payload name.
-fn roles(fd: BorrowedFd<'_>, offset: u64) -> Result<[Option<Peer>; 2], Errno> {
-    use core::mem::offset_of;
-    let at = |field: usize| word(fd, offset + field as u64);
-    // The claims first: their admission was there before them.
-    let claims = [at(offset_of!(Roles, producer))?, at(offset_of!(Roles, consumer))?];
-    let mut domain = [0; 4];
-    let field = offset_of!(Roles, domain) as u64;
-    super::read(fd, &mut domain, PAYLOAD as u64 + offset + field)?;
-    let domain = DomainCell::from_bits(u32::from_ne_bytes(domain));
-    Ok(claims.map(|claim| Role { word: &AtomicU64::new(claim), domain: &domain }.described()))
 }
 
 /// The word at `offset` of the payload; 0 behind the end of the file.

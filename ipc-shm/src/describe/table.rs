@@ -5,7 +5,7 @@ use core::fmt;
 use ipc_core::identity::{Admitted, Liveness, ProcessId};
 use rustix::fs::SealFlags;
 
-use super::{Description, HeaderDescription, Messages, RingDescription, RingLayout, State};
+use super::{Description, Filled, HeaderDescription, RingDescription, RingLayout, State};
 use crate::Kind;
 use crate::ring::Peer;
 
@@ -70,6 +70,8 @@ impl fmt::Display for HeaderDescription {
             (_, Some(Kind::Raw)) => "bytes without a plan",
             (_, Some(Kind::Planned)) => "places of a plan",
             (_, Some(Kind::Spsc)) => "a stamped ring",
+            (_, Some(Kind::Indexed)) => "an indexed ring",
+            (_, Some(Kind::Bytes)) => "a ring of bytes",
             (_, None) => "unknown",
         };
         writeln!(f, "kind       {} ({kind})", self.kind.0)?;
@@ -98,17 +100,23 @@ impl fmt::Display for HeaderDescription {
 
 impl fmt::Display for RingDescription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let layout = match self.layout {
-            RingLayout::Stamped => "stamped",
+        let (layout, unit) = match self.layout {
+            RingLayout::Stamped => ("stamped", "messages"),
+            RingLayout::Indexed => ("indexed", "messages"),
+            RingLayout::Bytes => ("records", "bytes"),
         };
-        let (capacity, size) = (self.capacity, self.message_size);
-        writeln!(f, "ring       at place {}, {layout}, {capacity} x {size} bytes", self.place)?;
-        write!(f, "  messages ")?;
-        match self.messages {
-            Messages::Exactly(count) => writeln!(f, "{count}")?,
-            Messages::About(count) => writeln!(f, "about {count}: it is in use")?,
-            Messages::Moving => writeln!(f, "unknown: it is in use")?,
-            Messages::Damaged => writeln!(f, "damaged: no ring comes to these words")?,
+        let (place, capacity) = (self.place, self.capacity);
+        write!(f, "ring       at place {place}, {layout}, {capacity} {unit}")?;
+        match self.message_size {
+            Some(size) => writeln!(f, " of {size} bytes")?,
+            None => writeln!(f)?,
+        }
+        write!(f, "  filled   ")?;
+        match self.filled {
+            Filled::Exactly(count) => writeln!(f, "{count}")?,
+            Filled::About(count) => writeln!(f, "about {count}: it is in use")?,
+            Filled::Moving => writeln!(f, "unknown: it is in use")?,
+            Filled::Damaged => writeln!(f, "damaged: no ring comes to these words")?,
         }
         writeln!(f, "  producer {}", End(self.producer))?;
         writeln!(f, "  consumer {}", End(self.consumer))

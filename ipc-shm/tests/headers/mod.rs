@@ -10,8 +10,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::sync::OnceLock;
 
-use ipc_shm::describe::{DescribeError, Messages};
+use ipc_shm::describe::{DescribeError, Filled};
 use ipc_shm::ring::spsc::{Ring, RingPlace};
+use ipc_shm::ring::{bytes, indexed};
 use ipc_shm::{AttachError, Errno, Plan, RawValue, Region, describe};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
@@ -101,10 +102,10 @@ pub(crate) fn run(input: &[u8], bug: Bug) -> Result<Outcome, String> {
         if !is_sound {
             return Err(format!("a ring in what is {refused:?}"));
         }
-        if ring.messages.count().is_some_and(|count| count > ring.capacity) {
+        if ring.filled.count().is_some_and(|count| count > ring.capacity) {
             return Err(format!("{ring:?}"));
         }
-        if matches!(ring.messages, Messages::About(_) | Messages::Moving) {
+        if matches!(ring.filled, Filled::About(_) | Filled::Moving) {
             return Err(format!("nobody moves it: {ring:?}"));
         }
     }
@@ -113,7 +114,7 @@ pub(crate) fn run(input: &[u8], bug: Bug) -> Result<Outcome, String> {
     Ok(match refused {
         Some(error) => Outcome::Refused(error),
         None => {
-            let damaged = seen.rings().filter(|ring| ring.messages == Messages::Damaged).count();
+            let damaged = seen.rings().filter(|ring| ring.filled == Filled::Damaged).count();
             Outcome::Taken { sound: seen.rings().count() - damaged, damaged }
         }
     })
@@ -221,7 +222,7 @@ impl Image {
             && size > 0
             && size <= total.saturating_sub(payload)
             && (page as u32).is_power_of_two()
-            && [1, 2, 3].contains(&kind)
+            && (1..=5).contains(&kind)
             && domain != 0
             && creator >> 63 == 0
             && creator & 0x3f_ffff != 0
@@ -295,7 +296,7 @@ fn hash(bytes: &[u8]) -> u64 {
     })
 }
 
-/// Good regions: bytes, places, a ring, and a ring among other things.
+/// Good regions: bytes, places, a ring, a ring among other things, and one of each other layout.
 fn bases() -> &'static [Vec<u8>] {
     static BASES: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
     BASES.get_or_init(|| {
@@ -312,8 +313,14 @@ fn bases() -> &'static [Vec<u8>] {
         let among = Region::planned(&plan).expect("memory");
         fill(&Ring::in_region(&among, place).expect("it is there"));
         let raw = Region::anonymous(100).expect("memory");
-        let ring = ring.as_fd().expect("its own region");
-        [raw.as_fd(), planned.as_fd(), ring, among.as_fd()].map(bytes_of).into()
+        let indexed = indexed::Ring::<u32>::create(4).expect("memory");
+        assert!(indexed.producer().is_ok_and(|mut producer| producer.push(7).is_ok()));
+        let records = bytes::Ring::create(64).expect("memory");
+        assert!(records.producer().is_ok_and(|mut producer| producer.push(7, b"seven").is_ok()));
+        let own = "its own region";
+        let rings = [ring.as_fd(), indexed.as_fd(), records.as_fd()].map(|fd| fd.expect(own));
+        let [ring, indexed, records] = rings;
+        [raw.as_fd(), planned.as_fd(), ring, among.as_fd(), indexed, records].map(bytes_of).into()
     })
 }
 
