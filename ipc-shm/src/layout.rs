@@ -1,5 +1,8 @@
 //! Every offset and every state word in shared memory: the one place that knows them.
 //!
+//! `docs/LAYOUT.md` of the repository says the same to programs in other languages, and is compared with this file by a
+//! test.
+//!
 //! # A region
 //!
 //! ```text
@@ -292,6 +295,9 @@ const _: () = {
     assert!(size_of::<Indexes>() == 3 * LINE && size_of::<Payload<u64>>() == 8);
     assert!(MAX_ALIGN <= PAYLOAD && PAYLOAD % MAX_ALIGN == 0);
 };
+
+#[cfg(all(test, not(loom)))]
+mod document;
 
 #[cfg(all(test, not(loom)))]
 mod tests {

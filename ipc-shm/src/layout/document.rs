@@ -1,0 +1,191 @@
+//! `docs/LAYOUT.md` says what this crate does: its tables of numbers are compared with the structures.
+
+extern crate std;
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+use core::any::type_name;
+use core::mem::offset_of;
+
+use ipc_core::identity::ProcessId;
+
+use super::*;
+use crate::plan::Fnv;
+use crate::{Kind, Plan};
+
+/// The rows of the table whose first line is `heads` under the heading `title`, without its first two lines.
+fn table(title: &str, heads: &str) -> Vec<Vec<String>> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/LAYOUT.md");
+    let text = std::fs::read_to_string(path).expect("the repository has the document");
+    let under = text.lines().skip_while(|line| line.trim_start_matches('#').trim() != title);
+    let section = under.skip(1).take_while(|line| !line.starts_with('#'));
+    let from = section.skip_while(|line| *line != heads).skip(2);
+    let rows: Vec<Vec<String>> = from
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().into()).collect())
+        .collect();
+    assert!(!rows.is_empty(), "no table {heads:?} under {title:?}");
+    rows
+}
+
+/// Compares the fields of a structure: all of them, in order.
+fn fields(title: &str, last: &str, expected: &[(&str, usize, Option<usize>)]) {
+    let heads = std::format!("| offset | size | field | {last} |");
+    let found = table(title, &heads);
+    let found: Vec<_> = found
+        .iter()
+        .map(|row| (row[2].as_str(), row[0].parse().unwrap(), row[1].parse().ok()))
+        .collect();
+    assert_eq!(found, expected, "{title}");
+}
+
+/// `(name, offset, size)` of fields of a structure.
+macro_rules! of {
+    ($structure:ty: $($name:literal $field:ident: $type:ty),* $(,)?) => {
+        [$(($name, offset_of!($structure, $field), Some(size_of::<$type>()))),*]
+    };
+}
+
+#[test]
+fn headers() {
+    let expected = of!(Header:
+        "magic" magic: u64, "init" init: u64, "major" major: u16, "minor" minor: u16,
+        "arch" arch: u32, "hash" hash: u64, "kind" kind: u32, "page" page: u32,
+        "total" total: u64, "payload" payload: u64, "size" size: u64, "creator" creator: u64,
+        "domain" domain: u32, "entries" entries: u32);
+    assert_eq!(expected.iter().filter_map(|field| field.2).sum::<usize>(), size_of::<Header>());
+    fields("Header", "what it says", &expected);
+    let expected = of!(Entry:
+        "offset" offset: u64, "count" count: u64, "size" size: u32, "align" align: u32,
+        "type" type_hash: u64);
+    assert_eq!(expected.iter().filter_map(|field| field.2).sum::<usize>(), size_of::<Entry>());
+    fields("Directory entry", "what it says", &expected);
+}
+
+#[test]
+fn rings() {
+    let who = "who writes it";
+    let roles = of!(Roles:
+        "producer" producer: AtomicU64, "consumer" consumer: AtomicU64,
+        "domain" domain: DomainCell);
+    fields("Roles", who, &roles);
+    let sequence = ("sequence", offset_of!(Slot<u64>, sequence), Some(8));
+    fields("Stamped ring", who, &[sequence, ("payload", offset_of!(Slot<u64>, payload), None)]);
+    let indexes = of!(Indexes: "roles" roles: Roles, "tail" tail: u64, "head" head: u64);
+    fields("Indexed ring", who, &indexes);
+    // The text says how large the structures are.
+    assert_eq!((size_of::<Roles>(), size_of::<Indexes>()), (128, 384));
+    // Where a wider payload begins.
+    assert_eq!(offset_of!(Slot<u128>, payload), align_of::<Slot<u128>>());
+    assert_eq!(size_of::<Payload<[u8; 3]>>(), 3);
+    let record = [("size", 0, Some(4)), ("tag", 4, Some(4)), ("bytes", 8, None)];
+    fields("Ring of bytes", "what it says", &record);
+
+    // And a record of a real ring is like that.
+    let ring = crate::ring::bytes::Ring::create(64).unwrap();
+    ring.producer().unwrap().push(0x0102_0304, b"abc").unwrap();
+    let fd = ring.as_fd().unwrap();
+    let seen = crate::describe(fd).unwrap();
+    let words = seen.places().nth(1).unwrap().offset;
+    let mut bytes = [0xff; 16];
+    rustix::io::pread(fd, &mut bytes, PAYLOAD as u64 + words).unwrap();
+    let expected = [&11_u32.to_ne_bytes()[..], &0x0102_0304_u32.to_ne_bytes(), b"abc\0\0\0\0\0"];
+    assert_eq!(bytes, *expected.concat());
+}
+
+fn number(text: &str) -> u64 {
+    let text = text.trim_matches('`');
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).unwrap(),
+        None => text.parse().unwrap(),
+    }
+}
+
+#[test]
+fn constants_and_kinds() {
+    let found: BTreeMap<String, u64> = table("Constants", "| name | value | meaning |")
+        .iter()
+        .map(|row| (row[0].replace('`', ""), number(&row[1])))
+        .collect();
+    let arch = 0x4c45_0040;
+    let expected = [
+        ("MAGIC", MAGIC),
+        ("MAJOR", MAJOR.into()),
+        ("MINOR", MINOR.into()),
+        ("ARCH, little-endian, 64 bits", arch),
+        ("READY", READY),
+        ("CLOSED", ProcessId::FREE_BIT),
+        ("PAYLOAD", PAYLOAD as u64),
+        ("DIRECTORY", DIRECTORY as u64),
+        ("ENTRIES", ENTRIES as u64),
+        ("LAP", LAP),
+        ("FULL", FULL),
+    ];
+    assert_eq!(found, expected.map(|(name, value)| (name.to_string(), value)).into());
+    let ours = cfg!(all(target_endian = "little", target_pointer_width = "64"));
+    assert_eq!(ours, u64::from(ARCH) == arch);
+
+    let kinds = table("Kinds", "| kind | number | places |");
+    for row in &kinds {
+        let kind = Kind::from_bits(number(&row[1]) as u32).expect("a kind");
+        assert_eq!(std::format!("`{kind:?}`"), row[0]);
+    }
+    assert_eq!(kinds.len(), 5);
+    assert_eq!(Kind::from_bits(6), None, "and there are no more");
+}
+
+#[test]
+fn hashes() {
+    let mut plan = Plan::of_kind(Kind::Spsc);
+    plan.one::<Roles>().unwrap();
+    plan.array::<Slot<u64>>(4).unwrap();
+    let rows = table("Hashes", "| bytes | hash |");
+    for row in &rows {
+        let expected = match row[0].as_str() {
+            "none" => Fnv::new().0,
+            "header and directory of a stamped ring of four `u64`" => plan.hash(),
+            text => Fnv::new().bytes(text.trim_matches('`').as_bytes()).0,
+        };
+        assert_eq!(number(&row[1]), expected, "{}", row[0]);
+    }
+    let names = [
+        type_name::<Roles>(),
+        type_name::<Indexes>(),
+        type_name::<Slot<u64>>(),
+        type_name::<Payload<u64>>(),
+    ];
+    for name in names {
+        assert!(rows.iter().any(|row| row[0].trim_matches('`') == name), "{name}");
+    }
+    assert_eq!(rows.len(), 7);
+}
+
+/// What the words of this very process say, taken apart as the document says.
+#[test]
+fn processes() {
+    use rustix::process::{PidfdFlags, getpid, pidfd_open};
+
+    let part = |title: &str, word: u64, field: &str| {
+        let rows = table(title, "| bits | field | what it says |");
+        let row = rows.iter().find(|row| row[1] == field).expect("a field of this name");
+        let (low, high) = row[0].split_once('-').unwrap_or((&row[0], &row[0]));
+        let (low, high): (u32, u32) = (low.parse().unwrap(), high.parse().unwrap());
+        word >> low & (u64::MAX >> (63 - (high - low)))
+    };
+    let me = ipc_core::identity::Identity::current().unwrap();
+    let id = |field| part("Process word", me.id.to_bits(), field);
+    assert_eq!(id("pid"), u64::from(std::process::id()));
+    assert_eq!(id("free"), 0);
+    assert_eq!(part("Process word", ProcessId::FREE_BIT, "free"), 1);
+    if id("source") == 0 {
+        let pidfd = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+        let inode = rustix::fs::fstat(pidfd).unwrap().st_ino;
+        assert_eq!(id("incarnation"), inode & ((1 << 40) - 1));
+    }
+    let namespace = std::fs::metadata("/proc/self/ns/pid").unwrap();
+    let inode = std::os::unix::fs::MetadataExt::ino(&namespace);
+    let word = u64::from(me.domain.to_bits());
+    assert_eq!(part("Domains", word, "domain"), inode & ((1 << 30) - 1));
+    assert_eq!((part("Domains", word, "reserved"), part("Domains", word, "resident")), (0, 0));
+}
