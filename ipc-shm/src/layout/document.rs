@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::any::type_name;
 use core::mem::offset_of;
 
-use ipc_core::identity::ProcessId;
+use ipc_core::identity::{Admitted, ProcessId};
 
 use super::*;
 use crate::plan::Fnv;
@@ -161,31 +161,63 @@ fn hashes() {
     assert_eq!(rows.len(), 7);
 }
 
-/// What the words of this very process say, taken apart as the document says.
-#[test]
-fn processes() {
-    use rustix::process::{PidfdFlags, getpid, pidfd_open};
-
-    let part = |title: &str, word: u64, field: &str| {
-        let rows = table(title, "| bits | field | what it says |");
-        let row = rows.iter().find(|row| row[1] == field).expect("a field of this name");
+/// The bits of the fields of a word, lowest first, which leave none out.
+fn bits(title: &str, last: u32) -> BTreeMap<String, u64> {
+    let mut free = 0;
+    let rows = table(title, "| bits | field | what it says |").into_iter().map(|row| {
         let (low, high) = row[0].split_once('-').unwrap_or((&row[0], &row[0]));
         let (low, high): (u32, u32) = (low.parse().unwrap(), high.parse().unwrap());
-        word >> low & (u64::MAX >> (63 - (high - low)))
-    };
-    let me = ipc_core::identity::Identity::current().unwrap();
-    let id = |field| part("Process word", me.id.to_bits(), field);
-    assert_eq!(id("pid"), u64::from(std::process::id()));
-    assert_eq!(id("free"), 0);
-    assert_eq!(part("Process word", ProcessId::FREE_BIT, "free"), 1);
-    if id("source") == 0 {
+        assert_eq!(low, free, "{title}: {}", row[1]);
+        free = high + 1;
+        (row[1].clone(), u64::MAX >> (63 - (high - low)) << low)
+    });
+    let found = rows.collect();
+    assert_eq!(free, last + 1, "{title}");
+    found
+}
+
+#[test]
+fn process_words() {
+    use rustix::process::{PidfdFlags, getpid, pidfd_open};
+
+    let found = bits("Process word", 63);
+    let [pid, incarnation, source, free] =
+        ["pid", "incarnation", "source", "free"].map(|field| found[field]);
+    assert_eq!(free, ProcessId::FREE_BIT);
+    // A word without any of the pid's bits is none, and with any of them it is one.
+    assert_eq!(ProcessId::from_bits(!pid & !free), None);
+    for bit in (0..64).map(|bit| 1 << bit).filter(|bit| pid & bit != 0) {
+        assert!(ProcessId::from_bits(bit).is_some(), "{bit:#x}");
+    }
+    let all = ProcessId::from_bits(1 | incarnation).unwrap();
+    let largest = incarnation >> incarnation.trailing_zeros();
+    assert_eq!(std::format!("{all:?}"), std::format!("ProcessId(1, inode {largest})"));
+    let ticks = ProcessId::from_bits(1 | source).unwrap();
+    assert_eq!(std::format!("{ticks:?}"), "ProcessId(1, start 0)");
+    // And what they are for this very process.
+    let me = ProcessId::current().unwrap().to_bits();
+    assert_eq!(me & pid, u64::from(std::process::id()));
+    if me & source == 0 {
         let pidfd = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
         let inode = rustix::fs::fstat(pidfd).unwrap().st_ino;
-        assert_eq!(id("incarnation"), inode & ((1 << 40) - 1));
+        assert_eq!((me & incarnation) >> incarnation.trailing_zeros(), inode & largest);
     }
+}
+
+#[test]
+fn domain_words() {
+    let found = bits("Domains", 31);
+    let domain = found["domain"];
+    let seen = |word: u64| DomainCell::from_bits(word as u32).seen();
+    assert_eq!(seen(domain), Admitted::Mixed);
+    assert_eq!((seen(0), seen(!domain)), (Admitted::Nobody, Admitted::Nobody));
+    for bit in (0..32).map(|bit| 1 << bit).filter(|bit| domain & bit != 0) {
+        assert!(matches!(seen(domain ^ bit), Admitted::One(_)), "{bit:#x}");
+    }
+    let me = ipc_core::identity::Identity::current().unwrap();
     let namespace = std::fs::metadata("/proc/self/ns/pid").unwrap();
     let inode = std::os::unix::fs::MetadataExt::ino(&namespace);
-    let word = u64::from(me.domain.to_bits());
-    assert_eq!(part("Domains", word, "domain"), inode & ((1 << 30) - 1));
-    assert_eq!((part("Domains", word, "reserved"), part("Domains", word, "resident")), (0, 0));
+    assert_eq!(u64::from(me.domain.to_bits()), inode & domain);
+    assert!(!DomainCell::from_bits(found["reserved"] as u32).is_resident());
+    assert!(DomainCell::from_bits(found["resident"] as u32).is_resident());
 }
