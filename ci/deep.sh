@@ -70,36 +70,6 @@ models() {
         test=$(basename "$test" .rs)
         prove "$1 $test" '^loom: ' env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom IPC_LOOM=deep \
             cargo test -p "$1" --profile loom --test "$test"
-prove 'loom, ipc-sync' '^loom: ' env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
-    cargo test -p ipc-sync --profile loom --test 'loom_*'
-prove 'loom, ipc-shm' '^loom: ' env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom IPC_LOOM=deep \
-    cargo test -p ipc-shm --profile loom --test 'loom_*'
-prove 'loom, ipc-pool' '^loom: ' env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
-    cargo test -p ipc-pool --profile loom --test 'loom_*'
-for crate in ipc-sync ipc-shm; do
-    prove "stepkill, $crate, all passes" '^stepkill: ' \
-        env IPC_STEPKILL=deep cargo test -p "$crate" --release --test 'stepkill*'
-done
-for case in cycles_leave_nothing f05_children_beside_busy_threads; do
-    prove "$case, 10,000 each" '^[0-9]+ (cycles|children) by' env IPC_CYCLES=deep IPC_CASE_SECONDS=900 \
-        cargo test -p ipc-core --release --test call -- "$case"
-done
-prove 'an owner that is stopped for 10 s' '^test k24.*ok' env IPC_CYCLES=deep \
-    cargo test -p ipc-sync --release --test mutex_owners -- k24
-prove 'stepkill, controls' '^stepkill: ' cargo test -p ipc-testkit --release --test stepkill_controls
-prove 'instructions of the fast paths' '^instructions: ' cargo test -p ipc-benches --release --test instructions
-if cargo +nightly --version > /dev/null 2>&1; then
-    cargo +nightly fuzz --version > /dev/null 2>&1 || cargo install --locked --root target/tools cargo-fuzz
-    export PATH="$PWD/target/tools/bin:$PATH"
-    for target in ring_spsc ring_indexed parcel; do
-        # From the committed inputs on; what is one for any ring is one for each.
-        inputs=${target/#ring_*/rings}
-    for target in ring_spsc attach parcel; do
-        # From the committed inputs on.
-        mkdir -p "fuzz/corpus/$target"
-        cp ipc-*/tests/corpus/"$inputs"/* "fuzz/corpus/$target"
-        prove "fuzz, $target, $FUZZ_SECONDS s" 'Done [0-9]+ runs' \
-            cargo +nightly fuzz run --fuzz-dir fuzz "$target" -- -max_total_time="$FUZZ_SECONDS" -malloc_limit_mb=64
     done
 }
 steps() {
@@ -128,14 +98,16 @@ proofs() {
     done
 }
 
-# From the committed inputs on.
+# From the committed inputs on; what is one for any ring is one for each.
 fuzz() {
+    local inputs=$1
+    case $1 in ring_*) inputs=rings ;; esac
     if ! cargo +nightly fuzz --version > /dev/null 2>&1; then
         cargo install --locked --root target/tools cargo-fuzz
         export PATH="$PWD/target/tools/bin:$PATH"
     fi
     mkdir -p "fuzz/corpus/$1"
-    cp ipc-*/tests/corpus/"$1"/* "fuzz/corpus/$1"
+    cp ipc-*/tests/corpus/"$inputs"/* "fuzz/corpus/$1"
     cargo +nightly fuzz run --fuzz-dir fuzz "$1" -- -max_total_time="$FUZZ_SECONDS" -malloc_limit_mb=64
 }
 
