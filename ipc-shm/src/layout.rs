@@ -15,14 +15,15 @@
 //!     20     4  arch       creator               refused
 //!     24     8  hash       creator               refused (it is recomputed from the directory)
 //!     32     4  kind       creator               refused
-//!     36     4  page       creator               refused
+//!     36     4  page       creator               refused: bytes of a page
 //!     40     8  total      creator               refused: smaller than the header
 //!     48     8  payload    creator               refused: inside the header
 //!     56     8  size       creator               refused: a region has a payload
 //!     64     8  creator    creator               refused: nobody
 //!     72     4  domain     creator               refused
 //!     76     4  entries    creator               no typed places
-//!     80   944  reserved   nobody                as it is
+//!     80     4  line       creator               refused: bytes between places
+//!     84   940  reserved   nobody                as it is
 //!   1024  3072  directory  creator               96 entries of 32 bytes, `entries` of them used
 //!   4096     -  payload    whoever the places say
 //! ```
@@ -170,6 +171,8 @@ pub(crate) struct Header {
     pub(crate) creator: u64,
     pub(crate) domain: u32,
     pub(crate) entries: u32,
+    pub(crate) line: u32,
+    pub(crate) reserved: u32,
 }
 
 /// Offset of [`Header::init`], the only word of the header that is accessed as an atomic.
@@ -285,7 +288,8 @@ const _: () = {
     assert!(offset_of!(Header, total) == 40 && offset_of!(Header, payload) == 48);
     assert!(offset_of!(Header, size) == 56 && offset_of!(Header, creator) == 64);
     assert!(offset_of!(Header, domain) == 72 && offset_of!(Header, entries) == 76);
-    assert!(size_of::<Header>() == 80 && size_of::<Header>() <= DIRECTORY);
+    assert!(offset_of!(Header, line) == 80 && offset_of!(Header, reserved) == 84);
+    assert!(size_of::<Header>() == 88 && size_of::<Header>() <= DIRECTORY);
     assert!(size_of::<Entry>() == 32 && ENTRIES == 96);
     assert!(offset_of!(Roles, producer) == 0 && offset_of!(Roles, consumer) == 8);
     assert!(offset_of!(Roles, domain) == 16 && size_of::<Roles>() == LINE);

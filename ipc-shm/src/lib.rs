@@ -3,6 +3,8 @@
 //! | item | what it is |
 //! |---|---|
 //! | [`Region`] | a sealed and reserved memfd that processes map |
+//! | [`RegionName`] | a region that other programs find by a name |
+//! | [`ReadOnlyRegion`], [`FrozenRegion`] | what one process writes and others only read; what nobody can change any more |
 //! | [`Shared`] | one value, a lock for example, in a region of its own |
 //! | [`Plan`], [`Place`] | what lies where in a region, typed and checked |
 //! | [`Atomic`], [`RawValue`], [`Mutex`](ipc_sync::Mutex) | what may lie there: atomics, plain data, locked data |
@@ -194,13 +196,18 @@ pub use ipc_core::{
     clock::Deadline,
     identity::{Liveness, NoIdentity, ProcessId},
 };
+#[cfg(all(not(loom), target_pointer_width = "64"))]
+pub use region::{Load, ReadOnlyRegion};
 #[cfg(not(loom))]
 pub use {
     atomic::{Atomic, AtomicInteger},
     describe::describe,
     plan::{Kind, Place, Plan, PlanError},
     raw_value::RawValue,
-    region::{AttachError, CreateError, Fill, PlaceError, Region, Step},
+    region::{
+        AttachError, CreateError, Fill, FrozenRegion, NamedError, PlaceError, Region, RegionName,
+        Step,
+    },
     shared::Shared,
     stop::{StopError, StopToken},
 };

@@ -1,7 +1,9 @@
 //! Regions, places and rings as values that travel in a [parcel](ipc_core::parcel).
 //!
-//! A region travels as its descriptor. A place is three numbers, which its region compares with its own
+//! A region travels as its descriptor, and one with a name by its name. A place is three numbers, which its region compares with its own
 //! directory at each use, so that a wrong one is an error.
+
+use alloc::vec::Vec;
 
 use bytemuck::Pod;
 use ipc_core::parcel::{self, Handle};
@@ -11,10 +13,14 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ring::{self, home::Places};
-use crate::{Place, Region, Shareable, Shared, StopToken};
+use crate::{FrozenRegion, Place, Region, RegionName, Shareable, Shared, StopToken};
 
+/// A region without a name; one that has one travels as its [`RegionName`].
 impl Serialize for Region {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !self.is_sealed() {
+            return Err(S::Error::custom("a region with a name travels as its name"));
+        }
         parcel::serialize(self, serializer)
     }
 }
@@ -22,6 +28,45 @@ impl Serialize for Region {
 impl<'de> Deserialize<'de> for Region {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         parcel::deserialize(deserializer, Self::from_fd)
+    }
+}
+
+#[cfg(target_pointer_width = "64")]
+impl Serialize for crate::ReadOnlyRegion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        parcel::serialize(self, serializer)
+    }
+}
+
+#[cfg(target_pointer_width = "64")]
+impl<'de> Deserialize<'de> for crate::ReadOnlyRegion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parcel::deserialize(deserializer, Self::from_fd)
+    }
+}
+
+impl Serialize for FrozenRegion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        parcel::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for FrozenRegion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parcel::deserialize(deserializer, Self::from_fd)
+    }
+}
+
+impl Serialize for RegionName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.as_bytes().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RegionName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = Vec::<u8>::deserialize(deserializer)?;
+        Region::named(name).map_err(D::Error::custom)
     }
 }
 

@@ -3,7 +3,8 @@
 //! # Safety
 //!
 //! The only memory read here as a reference is the `init` word of a mapping whose file was found to
-//! be at least a header long and sealed against shrinking.
+//! be at least a header long, and sealed against shrinking unless it has a name. A load from memory that is mapped for
+//! reading only is relaxed, and of at most eight bytes.
 #![expect(unsafe_code, reason = "reads the init word of a fresh mapping")]
 
 use core::fmt;
@@ -11,57 +12,97 @@ use core::fmt;
 use bytemuck::Zeroable as _;
 use ipc_core::Errno;
 use ipc_core::identity::ProcessId;
-use ipc_core::primitive::{AtomicU64, Ordering};
-use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use ipc_core::primitive::{AtomicU64, Ordering, fence};
+use rustix::fd::BorrowedFd;
 use rustix::fs::{OFlags, SealFlags, fcntl_get_seals, fcntl_getfl, fstat};
 use rustix::io::{pread, retry_on_intr};
+use rustix::param::page_size;
 
-use super::{Mapping, Region};
+use super::Mapping;
+use super::view::View;
 use crate::Kind;
 use crate::layout::{
-    ARCH, DIRECTORY, ENTRIES, Entry, Header, INIT, MAGIC, MAJOR, MINOR, PAYLOAD, READY,
+    ARCH, DIRECTORY, ENTRIES, Entry, Header, INIT, LINE, MAGIC, MAJOR, MINOR, PAYLOAD, READY,
 };
 use crate::plan;
 
-/// Without these the memory behind a mapping could go away.
-const NEEDED: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
+/// What a file must be like, and how it is mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backing {
+    /// A memfd that everybody who has it may write to.
+    Shared,
+    /// A memfd that nobody may write to but who mapped it before it was sealed.
+    SingleWriter,
+    /// A memfd that nobody may write to any more.
+    Frozen,
+    /// A file with a name, which has no seals. Whose it is has been looked at.
+    Named,
+}
+
+impl Backing {
+    /// Without the first two the memory behind a mapping could go away.
+    fn needed(self) -> SealFlags {
+        let size = SealFlags::SHRINK | SealFlags::GROW;
+        match self {
+            Self::Shared => size,
+            Self::SingleWriter => size | SealFlags::FUTURE_WRITE,
+            Self::Frozen => size | SealFlags::WRITE,
+            Self::Named => SealFlags::empty(),
+        }
+    }
+
+    /// Whether those who attach write to it.
+    fn is_written(self) -> bool {
+        matches!(self, Self::Shared | Self::Named)
+    }
+}
 
 /// `expected`: the hash of the plan that the region must have, if the caller has one.
-pub(super) fn attach(fd: OwnedFd, expected: Option<u64>) -> Result<Region, AttachError> {
-    let length = check_file(fd.as_fd())?;
-    let contents = check_contents(fd.as_fd(), length as u64, expected)?;
-    let map = Mapping::new(fd.as_fd(), length).map_err(AttachError::Os)?;
-    // SAFETY: the file is at least a header long and cannot shrink; the word is aligned to 8.
+pub(super) fn attach(
+    fd: BorrowedFd<'_>,
+    backing: Backing,
+    expected: Option<u64>,
+) -> Result<View, AttachError> {
+    let length = check_file(fd, backing)?;
+    let contents = check_contents(fd, length as u64, expected)?;
+    let map = if backing.is_written() {
+        Mapping::new(fd, length)
+    } else {
+        Mapping::read_only(fd, length)
+    };
+    let map = map.map_err(AttachError::Os)?;
+    // SAFETY: the file is at least a header long and, unless it has a name, cannot shrink; the word is aligned to 8.
     let init = unsafe { map.at(INIT).cast::<AtomicU64>().as_ref() };
+    let ready = init.load(Ordering::Relaxed) == READY;
+    // Acquire, by a fence: memory that cannot be written allows no other loads than relaxed ones.
     // SYNC: header complete (Release in `create`).
-    if init.load(Ordering::Acquire) != READY {
+    fence(Ordering::Acquire);
+    if !ready {
         return Err(AttachError::NotReady { creator: None });
     }
-    Ok(Region {
-        fd,
-        map,
-        kind: contents.kind,
-        size: contents.size,
-        entries: contents.entries,
-        hash: contents.hash,
-        creator: contents.creator,
-    })
+    let Contents { kind, size, entries, hash, creator, .. } = contents;
+    Ok(View { map, kind, size, entries, hash, creator })
 }
 
 /// What the descriptor itself says; returns the length of the file.
-pub(crate) fn check_file(fd: BorrowedFd<'_>) -> Result<usize, AttachError> {
+pub(crate) fn check_file(fd: BorrowedFd<'_>, backing: Backing) -> Result<usize, AttachError> {
     let seals = match fcntl_get_seals(fd) {
         Ok(seals) => seals,
         // Not a file in memory, or a descriptor without a file behind it (`O_PATH`).
         Err(Errno::INVAL | Errno::BADF) => return Err(AttachError::NotARegion),
         Err(errno) => return Err(AttachError::Os(errno)),
     };
-    if !seals.contains(NEEDED) {
-        return Err(AttachError::NotSealed { found: seals.bits(), expected: NEEDED.bits() });
+    let needed = backing.needed();
+    if !seals.contains(needed) {
+        return Err(AttachError::NotSealed { found: seals.bits(), expected: needed.bits() });
     }
     let access = fcntl_getfl(fd).map_err(AttachError::Os)? & OFlags::RWMODE;
-    if access != OFlags::RDWR || seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE) {
+    let sealed = seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE);
+    if backing.is_written() && (access != OFlags::RDWR || sealed) {
         return Err(AttachError::ReadOnly);
+    }
+    if access == OFlags::WRONLY {
+        return Err(AttachError::WriteOnly);
     }
     let found = fstat(fd).map_err(AttachError::Os)?.st_size as u64;
     let expected = PAYLOAD as u64 + 1;
@@ -109,6 +150,30 @@ pub(crate) fn check_contents(
     Ok(contents)
 }
 
+/// Who has made a region.
+pub(super) struct Creator {
+    pub(super) id: ProcessId,
+    /// The domain in which its pid means something, as [`Domain`](ipc_core::identity::Domain) has it.
+    pub(super) domain: u32,
+}
+
+/// The creator of the region in a file that has a name.
+pub(super) fn creator(fd: BorrowedFd<'_>) -> Result<Creator, AttachError> {
+    let length = check_file(fd, Backing::Named)?;
+    let mut head = Header::zeroed();
+    read(fd, bytemuck::bytes_of_mut(&mut head), 0)?;
+    let Contents { creator: id, .. } = check_header(&head, length as u64)?;
+    Ok(Creator { id, domain: head.domain })
+}
+
+/// That the file begins like a region, of whatever version, on whatever machine.
+pub(super) fn check_magic(fd: BorrowedFd<'_>) -> Result<(), AttachError> {
+    let mut magic = 0;
+    read(fd, bytemuck::bytes_of_mut(&mut magic), 0)?;
+    let is_region = magic == MAGIC || magic == MAGIC.swap_bytes();
+    if is_region { Ok(()) } else { Err(AttachError::NotARegion) }
+}
+
 /// In the order in which a creator, and its predecessors of other versions, can be relied upon.
 fn check_header(head: &Header, length: u64) -> Result<Contents, AttachError> {
     if head.magic == MAGIC.swap_bytes() {
@@ -130,6 +195,13 @@ fn check_header(head: &Header, length: u64) -> Result<Contents, AttachError> {
     if head.arch != ARCH {
         return Err(AttachError::Architecture { found: head.arch, expected: ARCH });
     }
+    let page = page_size() as u32;
+    if head.page != page {
+        return Err(AttachError::PageSize { found: head.page, expected: page });
+    }
+    if head.line != LINE as u32 {
+        return Err(AttachError::CacheLine { found: head.line, expected: LINE as u32 });
+    }
     if head.total > length {
         return Err(AttachError::TooSmall { found: length, expected: head.total });
     }
@@ -137,7 +209,6 @@ fn check_header(head: &Header, length: u64) -> Result<Contents, AttachError> {
     let fits = head.payload == PAYLOAD as u64
         && head.size > 0
         && end.is_some_and(|end| end <= head.total)
-        && head.page.is_power_of_two()
         && head.entries as usize <= ENTRIES
         && head.domain != 0;
     let kind = Kind::from_bits(head.kind);
@@ -172,7 +243,7 @@ fn check_directory(entries: &[Entry], size: u64) -> Result<(), AttachError> {
     Ok(())
 }
 
-/// Why a descriptor did not become a [`Region`].
+/// Why a descriptor did not become a [`Region`](crate::Region).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AttachError {
@@ -192,6 +263,20 @@ pub enum AttachError {
         /// `"LE"` or `"BE"` as the two upper bytes, and the word size in bits.
         found: u32,
         /// That of this program.
+        expected: u32,
+    },
+    /// A region of a machine with pages of another size.
+    PageSize {
+        /// Bytes of a page when the region was made.
+        found: u32,
+        /// Bytes of a page here.
+        expected: u32,
+    },
+    /// A region of a program that keeps its places at another distance from one another.
+    CacheLine {
+        /// The distance in the region, in bytes.
+        found: u32,
+        /// That of this crate.
         expected: u32,
     },
     /// The region was made from another [`Plan`](crate::Plan), or its header has been damaged.
@@ -217,6 +302,8 @@ pub enum AttachError {
     },
     /// The descriptor, or a seal, does not allow writing.
     ReadOnly,
+    /// The descriptor does not allow reading.
+    WriteOnly,
     /// The creator has not finished, and never will if it is dead.
     NotReady {
         /// The process that was writing the header.
@@ -248,6 +335,12 @@ impl fmt::Display for AttachError {
             Self::Architecture { found, expected } => {
                 write!(f, "architecture {found:#x} found, {expected:#x} expected")
             }
+            Self::PageSize { found, expected } => {
+                write!(f, "pages of {found} bytes found, of {expected} expected")
+            }
+            Self::CacheLine { found, expected } => {
+                write!(f, "places {found} bytes apart found, {expected} expected")
+            }
             Self::Layout { found, expected } => {
                 write!(f, "layout {found:#x} found, {expected:#x} expected")
             }
@@ -258,6 +351,7 @@ impl fmt::Display for AttachError {
                 write!(f, "seals {found:#x} found, {expected:#x} expected")
             }
             Self::ReadOnly => f.write_str("the region cannot be written"),
+            Self::WriteOnly => f.write_str("the region cannot be read"),
             Self::NotReady { creator: Some(creator) } => {
                 write!(f, "{creator} has not finished the region")
             }

@@ -4,80 +4,151 @@
 //!
 //! Until the header is published, the mapping belongs to the creator alone: the descriptor is in
 //! nobody else's hands, and no reference into the payload exists.
-#![expect(unsafe_code, reason = "writes the header and the first values")]
+#![expect(unsafe_code, reason = "writes the header")]
 
 use core::fmt;
 
+use ipc_core::Errno;
 use ipc_core::identity::{Identity, NoIdentity};
 use ipc_core::os::check_file_size;
 use ipc_core::primitive::{AtomicU64, Ordering};
-use ipc_core::{Errno, Shareable};
-use ipc_sync::InRegion;
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create,
 };
+use rustix::param::page_size;
 use rustix::system::sysinfo;
 
-use super::{Mapping, Region};
-use crate::layout::{ARCH, DIRECTORY, Header, INIT, MAGIC, MAJOR, MINOR, PAYLOAD, READY};
-use crate::{Place, Plan};
+use super::view::View;
+use super::{Fill, Mapping, Region};
+use crate::Plan;
+use crate::layout::{ARCH, DIRECTORY, Header, INIT, LINE, MAGIC, MAJOR, MINOR, PAYLOAD, READY};
 
-/// The size can never change again, and nobody can add a seal that would hinder others from mapping
-/// the region.
-const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+/// The size can never change again.
+const SIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 
-pub(super) fn create(plan: &Plan, fill: impl FnOnce(&mut Fill<'_>)) -> Result<Region, CreateError> {
-    let me = Identity::current().map_err(CreateError::NoIdentity)?;
-    let size = plan.size();
-    let page = rustix::param::page_size();
-    let total = total(size, page)?;
-    let fd = memfd().map_err(at(Step::Open))?;
-    resize(fd.as_fd(), total as u64).map_err(at(Step::Resize))?;
-    reserve(fd.as_fd(), total, page).map_err(at(Step::Reserve))?;
-    fcntl_add_seals(&fd, SEALS).map_err(at(Step::Seal))?;
-    let map = Mapping::new(fd.as_fd(), total).map_err(at(Step::Map))?;
+/// A region that everybody may write to who has its descriptor.
+pub(super) fn shared(plan: &Plan, fill: impl FnOnce(&mut Fill<'_>)) -> Result<Region, CreateError> {
+    let draft = Draft::new(plan)?;
+    let fd = draft.file(memfd)?;
+    // Nobody can add a seal that would hinder others from mapping the region.
+    seal(&fd, SIZE | SealFlags::SEAL)?;
+    let view = draft.publish(draft.map(fd.as_fd())?, fill);
+    Ok(Region { fd, view, is_sealed: true })
+}
 
-    let header = Header {
-        magic: MAGIC,
-        init: me.id.to_bits(),
-        major: MAJOR,
-        minor: MINOR,
-        arch: ARCH,
-        hash: plan.hash(),
-        kind: plan.kind().to_bits(),
-        page: page as u32,
-        total: total as u64,
-        payload: PAYLOAD as u64,
-        size: size as u64,
-        creator: me.id.to_bits(),
-        domain: me.domain.to_bits(),
-        entries: plan.entries().len() as u32,
-    };
-    // SAFETY: the init word lies in the header page, aligned to 8.
-    let init = unsafe { map.at(INIT).cast::<AtomicU64>().as_ref() };
-    init.store(me.id.to_bits(), Ordering::Relaxed);
-    // SAFETY: nobody else has the region, and a header fits into its page.
-    unsafe { map.at(0).cast::<Header>().write(header) };
-    for (index, entry) in plan.entries().iter().enumerate() {
-        let address = map.at(DIRECTORY + index * size_of_val(entry)).cast();
-        // SAFETY: as for the header; a plan has no more entries than the directory has room for.
-        unsafe { address.write(*entry) };
+/// A region of which this mapping is the only one that can be written.
+pub(super) fn single_writer(
+    plan: &Plan,
+    fill: impl FnOnce(&mut Fill<'_>),
+) -> Result<Region, CreateError> {
+    let draft = Draft::new(plan)?;
+    let fd = draft.file(memfd)?;
+    seal(&fd, SIZE)?;
+    let view = draft.publish(draft.map(fd.as_fd())?, fill);
+    // Last, for it refuses every writable mapping that is made later.
+    seal(&fd, SealFlags::FUTURE_WRITE | SealFlags::SEAL)?;
+    Ok(Region { fd, view, is_sealed: true })
+}
+
+/// A region that nobody can write to any more, not even its creator.
+pub(super) fn frozen(
+    plan: &Plan,
+    fill: impl FnOnce(&mut Fill<'_>),
+) -> Result<(OwnedFd, View), CreateError> {
+    let draft = Draft::new(plan)?;
+    let fd = draft.file(memfd)?;
+    seal(&fd, SIZE)?;
+    let map = draft.map(fd.as_fd())?;
+    // Or a child that another thread forks now could write for as long as it lives.
+    map.keep_from_children().map_err(at(Step::Map))?;
+    let View { map, kind, size, entries, hash, creator } = draft.publish(map, fill);
+    let length = map.length();
+    drop(map);
+    // The kernel refuses this while anybody could still write.
+    seal(&fd, SealFlags::WRITE | SealFlags::SEAL)?;
+    let map = Mapping::read_only(fd.as_fd(), length).map_err(at(Step::Map))?;
+    Ok((fd, View { map, kind, size, entries, hash, creator }))
+}
+
+/// A region in a file that `open` gives, empty and in nobody else's hands.
+pub(super) fn in_file(
+    draft: &Draft<'_>,
+    open: impl FnOnce() -> Result<OwnedFd, Errno>,
+    fill: impl FnOnce(&mut Fill<'_>),
+) -> Result<Region, CreateError> {
+    let fd = draft.file(open)?;
+    let view = draft.publish(draft.map(fd.as_fd())?, fill);
+    Ok(Region { fd, view, is_sealed: false })
+}
+
+/// A region that can be made, as far as that can be told beforehand.
+pub(super) struct Draft<'a> {
+    plan: &'a Plan,
+    me: Identity,
+    /// Bytes of the whole file.
+    total: usize,
+    page: usize,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(plan: &'a Plan) -> Result<Self, CreateError> {
+        let me = Identity::current().map_err(CreateError::NoIdentity)?;
+        let page = page_size();
+        Ok(Self { plan, me, total: total(plan.size(), page)?, page })
     }
-    fill(&mut Fill { map: &map, plan });
-    // SAFETY: as above.
-    let init = unsafe { map.at(INIT).cast::<AtomicU64>().as_ref() };
-    // SYNC: header complete (Acquire in `attach`).
-    init.store(READY, Ordering::Release);
-    Ok(Region {
-        fd,
-        map,
-        kind: plan.kind(),
-        size,
-        entries: plan.entries().len(),
-        hash: plan.hash(),
-        creator: me.id,
-    })
+
+    /// The file that `open` gives, with the size and the memory that it needs.
+    fn file(&self, open: impl FnOnce() -> Result<OwnedFd, Errno>) -> Result<OwnedFd, CreateError> {
+        let fd = open().map_err(at(Step::Open))?;
+        resize(fd.as_fd(), self.total as u64).map_err(at(Step::Resize))?;
+        reserve(fd.as_fd(), self.total, self.page).map_err(at(Step::Reserve))?;
+        Ok(fd)
+    }
+
+    fn map(&self, fd: BorrowedFd<'_>) -> Result<Mapping, CreateError> {
+        Mapping::new(fd, self.total).map_err(at(Step::Map))
+    }
+
+    /// Writes everything: the header, the first values, and that it is ready.
+    fn publish(&self, map: Mapping, fill: impl FnOnce(&mut Fill<'_>)) -> View {
+        let Self { plan, me, total, page } = *self;
+        let header = Header {
+            magic: MAGIC,
+            init: me.id.to_bits(),
+            major: MAJOR,
+            minor: MINOR,
+            arch: ARCH,
+            hash: plan.hash(),
+            kind: plan.kind().to_bits(),
+            page: page as u32,
+            total: total as u64,
+            payload: PAYLOAD as u64,
+            size: plan.size() as u64,
+            creator: me.id.to_bits(),
+            domain: me.domain.to_bits(),
+            entries: plan.entries().len() as u32,
+            line: LINE as u32,
+            reserved: 0,
+        };
+        // SAFETY: the init word lies in the header page, aligned to 8.
+        let init = unsafe { map.at(INIT).cast::<AtomicU64>().as_ref() };
+        init.store(me.id.to_bits(), Ordering::Relaxed);
+        // SAFETY: nobody else has the region, and a header fits into its page.
+        unsafe { map.at(0).cast::<Header>().write(header) };
+        for (index, entry) in plan.entries().iter().enumerate() {
+            let address = map.at(DIRECTORY + index * size_of_val(entry)).cast();
+            // SAFETY: as for the header; a plan has no more entries than the directory has room for.
+            unsafe { address.write(*entry) };
+        }
+        fill(&mut Fill { map: &map, plan });
+        // SAFETY: as above.
+        let init = unsafe { map.at(INIT).cast::<AtomicU64>().as_ref() };
+        // SYNC: header complete (Acquire in `attach`).
+        init.store(READY, Ordering::Release);
+        let (size, entries, hash) = (plan.size(), plan.entries().len(), plan.hash());
+        View { map, kind: plan.kind(), size, entries, hash, creator: me.id }
+    }
 }
 
 /// The bytes of the whole file.
@@ -128,96 +199,19 @@ fn reserve(fd: BorrowedFd<'_>, total: usize, page: usize) -> Result<(), Errno> {
     Ok(())
 }
 
+fn seal(fd: &OwnedFd, seals: SealFlags) -> Result<(), CreateError> {
+    fcntl_add_seals(fd, seals).map_err(at(Step::Seal))
+}
+
 fn at(step: Step) -> impl Fn(Errno) -> CreateError {
     move |errno| CreateError::Os { step, errno }
-}
-
-/// Puts values into a region before anybody else can see them: see [`Region::planned_with`].
-///
-/// What is not filled is zero.
-pub struct Fill<'a> {
-    map: &'a Mapping,
-    plan: &'a Plan,
-}
-
-static_assertions::assert_impl_all!(Fill<'static>: Send, Sync);
-
-impl Fill<'_> {
-    /// Puts `value(index)` at every index of `place`.
-    ///
-    /// # Panics
-    ///
-    /// If `place` is not of the region's plan. Nobody else has the region then, and it goes away.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use ipc_shm::{Plan, RawValue, Region};
-    ///
-    /// let mut plan = Plan::new();
-    /// let squares = plan.array::<RawValue<u64>>(4)?;
-    /// let region = Region::planned_with(&plan, |fill| {
-    ///     fill.values(squares, |i| RawValue::new((i * i) as u64));
-    /// })?;
-    /// assert_eq!(region.slice(squares)?[3].get(), 9);
-    /// # Ok::<(), Box<dyn core::error::Error>>(())
-    /// ```
-    pub fn values<T: Shareable>(&mut self, place: Place<T>, mut value: impl FnMut(usize) -> T) {
-        let planned = self.plan.entries().get(place.index()).copied();
-        assert!(planned.is_some() && planned == place.entry(), "a place of the region's own plan");
-        let first = self.map.at(PAYLOAD + place.offset()).cast::<T>();
-        for index in 0..place.count() {
-            // SAFETY: the plan, and so the payload, has room for `count` values from `first` on.
-            let address = unsafe { first.add(index) };
-            // SAFETY: nobody else has the region; places are aligned for their type.
-            unsafe { address.write(value(index)) };
-        }
-    }
-
-    /// Puts a lock that starts with `value(index)` at every index of `place`, of the kind whose waiters are woken
-    /// at once when its holder dies.
-    ///
-    /// [`InRegion::in_region`] is `unsafe`, because the lock's memory must not be used for anything
-    /// else while somebody holds the lock, forgotten guards included. A region keeps that
-    /// promise: see [`Region`].
-    ///
-    /// # Panics
-    ///
-    /// As [`values`](Self::values).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use ipc_shm::{Plan, Region, ipc_sync::Mutex};
-    ///
-    /// let mut plan = Plan::new();
-    /// let totals = plan.array::<Mutex<u64>>(2)?;
-    /// let region = Region::planned_with(&plan, |fill| fill.locks(totals, |i| i as u64))?;
-    /// assert_eq!(*region.slice(totals)?[1].lock().unwrap(), 1);
-    /// # Ok::<(), Box<dyn core::error::Error>>(())
-    /// ```
-    pub fn locks<L: InRegion>(
-        &mut self,
-        place: Place<L>,
-        mut value: impl FnMut(usize) -> L::Value,
-    ) {
-        // SAFETY: when a region is dropped while a gate in it is armed, its addresses stay
-        // reserved.
-        self.values(place, |index| unsafe { L::in_region(value(index)) });
-    }
-}
-
-impl fmt::Debug for Fill<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fill").field("plan", &self.plan).finish_non_exhaustive()
-    }
 }
 
 /// A step in the creation of a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
-    /// `memfd_create`: out of descriptors, or forbidden.
+    /// `memfd_create`, or `openat` for a region with a name: out of descriptors, or forbidden.
     Open,
     /// `ftruncate`: beyond the largest file that this process may make (`EFBIG`).
     Resize,
@@ -225,10 +219,13 @@ pub enum Step {
     /// cgroup is what is reached, or memory is overcommitted, the kernel may rather end a process:
     /// this one, for example.
     Reserve,
-    /// `fcntl(F_ADD_SEALS)`.
+    /// `fcntl(F_ADD_SEALS)`. `EINVAL` for a region with a single writer before Linux 5.1; `EBUSY` for a frozen one
+    /// if somebody could still write to it, such as a child that was forked meanwhile.
     Seal,
     /// `mmap`: beyond the address space that this process may use.
     Map,
+    /// `linkat`: the region is complete, and cannot be given its name.
+    Link,
 }
 
 static_assertions::assert_impl_all!(Step: Send, Sync);
@@ -268,11 +265,12 @@ impl fmt::Display for CreateError {
             }
             Self::Os { step, errno } => {
                 let step = match step {
-                    Step::Open => "make a memfd",
+                    Step::Open => "make a file in memory",
                     Step::Resize => "set the size",
                     Step::Reserve => "reserve the memory",
-                    Step::Seal => "seal the size",
+                    Step::Seal => "seal the region",
                     Step::Map => "map the region",
+                    Step::Link => "give the region its name",
                 };
                 write!(f, "cannot {step}: {errno}")
             }

@@ -13,11 +13,12 @@ use core::ptr::{self, NonNull};
 use ipc_core::identity::ProcessId;
 use ipc_core::{Errno, Result, baton};
 use rustix::fd::BorrowedFd;
-use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 
-/// A whole file, mapped readable, writable and shared; of a [mirrored](Self::mirrored) one, the end twice in a row.
+/// A whole file, mapped readable and shared, and mostly writable; of a [mirrored](Self::mirrored) one, the end twice in a
+/// row.
 ///
-/// The memory behind it is sealed in size and reserved, so no access to it faults.
+/// The memory behind it is reserved and, unless the file has a name, sealed in size: no access to it faults.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     start: NonNull<u8>,
@@ -33,7 +34,15 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps the first `length` bytes of `fd`, which are all of it.
     pub(super) fn new(fd: BorrowedFd<'_>, length: usize) -> Result<Self> {
-        let access = ProtFlags::READ | ProtFlags::WRITE;
+        Self::with(fd, length, ProtFlags::READ | ProtFlags::WRITE)
+    }
+
+    /// As [`new`](Self::new), for memory that whoever has this mapping does not write to.
+    pub(super) fn read_only(fd: BorrowedFd<'_>, length: usize) -> Result<Self> {
+        Self::with(fd, length, ProtFlags::READ)
+    }
+
+    fn with(fd: BorrowedFd<'_>, length: usize, access: ProtFlags) -> Result<Self> {
         // SAFETY: the kernel chooses the address, so no existing mapping is touched.
         let start = unsafe { mmap(ptr::null_mut(), length, access, MapFlags::SHARED, fd, 0) }?;
         // The kernel never chooses address 0 for anybody.
@@ -61,6 +70,12 @@ impl Mapping {
             unsafe { mmap(at, length, access, flags, fd, offset as u64) }?;
         }
         Ok(map)
+    }
+
+    /// Keeps the mapping from children that are forked from now on: touching it there raises SIGSEGV.
+    pub(super) fn keep_from_children(&self) -> Result<()> {
+        // SAFETY: the range is our own mapping, whose contents stay as they are.
+        unsafe { madvise(self.start.as_ptr().cast(), self.length, Advice::LinuxDontFork) }
     }
 
     pub(crate) fn length(&self) -> usize {

@@ -1,4 +1,17 @@
-//! [`Region`]: memory that processes share, without a name, reserved and sealed.
+//! [`Region`]: memory that processes share, reserved and sealed.
+//!
+//! | sort | who may write | for whom | references |
+//! |---|---|---|---|
+//! | [`Region`] without a name | whoever has the descriptor | processes that trust each other | to [`Shareable`] types |
+//! | [`Region`] with a [name](RegionName), not sealed | whoever runs as the same user | the same | the same |
+//! | [`ReadOnlyRegion`] | the process that made it | anybody | none: copies |
+//! | [`FrozenRegion`] | nobody | anybody | to plain data |
+//!
+//! All have the same header and directory, are made by the same steps, and are checked in the same way.
+//!
+//! What a region does not offer: huge pages, because a header page and a reservation of 2 MiB each would be the least,
+//! and the kernel gives them from a pool that an administrator must have filled; guard pages, because no safe access leaves
+//! the mapping; a choice of NUMA node, which the process that touches a page first makes anyway.
 //!
 //! # Safety
 //!
@@ -11,27 +24,40 @@
 
 mod attach;
 mod create;
+mod fill;
+mod frozen;
 mod mapping;
+mod named;
+#[cfg(target_pointer_width = "64")]
+mod read_only;
+mod view;
 
 use core::fmt;
 
 use ipc_core::Shareable;
-use ipc_core::identity::ProcessId;
-use ipc_core::primitive::{AtomicU64, Ordering};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::fcntl_dupfd_cloexec;
 
 pub use attach::AttachError;
-pub(crate) use attach::{check_contents, check_file};
-pub use create::{CreateError, Fill, Step};
+pub(crate) use attach::{Backing, check_contents, check_file};
+pub use create::{CreateError, Step};
+pub use fill::Fill;
+pub use frozen::FrozenRegion;
 pub(crate) use mapping::Mapping;
+pub use named::{NamedError, RegionName};
+#[cfg(target_pointer_width = "64")]
+pub use read_only::{Load, ReadOnlyRegion};
+pub use view::PlaceError;
 
-use crate::layout::{DIRECTORY, Entry, PAYLOAD};
-use crate::{Kind, Place, Plan};
+use view::{View, facts};
+
+use crate::layout::PAYLOAD;
+use crate::{Place, Plan};
 
 /// Memory that processes share.
 ///
-/// A region is a sealed `memfd`: it has no name, so it cannot be guessed, removed or left behind,
-/// and it goes away with the last process that has it. All its pages are reserved when it is
+/// A region is a sealed `memfd`, unless it was given a [name](Self::named): then it has none, so it cannot be guessed,
+/// removed or left behind, and it goes away with the last process that has it. All its pages are reserved when it is
 /// created and its size can never change, so no access to it ever raises SIGBUS; where the machine
 /// has not enough memory, creation says so (a cgroup's limit is enforced in another way: see
 /// [`Step::Reserve`]).
@@ -79,14 +105,8 @@ use crate::{Kind, Place, Plan};
 /// ```
 pub struct Region {
     fd: OwnedFd,
-    map: Mapping,
-    kind: Kind,
-    /// Bytes of payload.
-    size: usize,
-    /// How many entries the directory has.
-    entries: usize,
-    hash: u64,
-    creator: ProcessId,
+    view: View,
+    is_sealed: bool,
 }
 
 static_assertions::assert_impl_all!(Region: Send, Sync);
@@ -108,7 +128,7 @@ impl Region {
     /// # Ok::<(), ipc_shm::CreateError>(())
     /// ```
     pub fn anonymous(size: usize) -> Result<Self, CreateError> {
-        create::create(&Plan::raw(size), |_| {})
+        create::shared(&Plan::raw(size), |_| {})
     }
 
     /// A new region for what `plan` contains, all zero.
@@ -121,7 +141,7 @@ impl Region {
     ///
     /// As [`anonymous`](Self::anonymous).
     pub fn planned(plan: &Plan) -> Result<Self, CreateError> {
-        create::create(plan, |_| {})
+        create::shared(plan, |_| {})
     }
 
     /// A new region for what `plan` contains, with the values that `fill` puts there before anybody
@@ -141,7 +161,77 @@ impl Region {
         plan: &Plan,
         fill: impl FnOnce(&mut Fill<'_>),
     ) -> Result<Self, CreateError> {
-        create::create(plan, fill)
+        create::shared(plan, fill)
+    }
+
+    /// A new region that nobody can write to but this process, through what this returns.
+    ///
+    /// Others get its descriptor, and see it as a [`ReadOnlyRegion`]. A child that this process forks has its mapping and
+    /// can write, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`anonymous`](Self::anonymous); [`Step::Seal`] before Linux 5.1.
+    #[cfg(target_pointer_width = "64")]
+    pub fn single_writer(plan: &Plan) -> Result<Self, CreateError> {
+        create::single_writer(plan, |_| {})
+    }
+
+    /// As [`single_writer`](Self::single_writer), with the values that `fill` puts there before anybody else can see
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Panics
+    ///
+    /// If `fill` does.
+    #[cfg(target_pointer_width = "64")]
+    pub fn single_writer_with(
+        plan: &Plan,
+        fill: impl FnOnce(&mut Fill<'_>),
+    ) -> Result<Self, CreateError> {
+        create::single_writer(plan, fill)
+    }
+
+    /// What others see of a region with a [single writer](Self::single_writer): to be given away.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachError::NotSealed`] if others can write to it, [`AttachError::Os`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_shm::{AttachError, Plan, RawValue, Region};
+    ///
+    /// let mut plan = Plan::new();
+    /// let place = plan.one::<RawValue<u64>>()?;
+    /// let writer = Region::single_writer(&plan)?;
+    /// let reader = writer.reader()?;
+    /// writer.get(place)?.set(5);
+    /// assert_eq!(reader.load(place)?, 5);
+    ///
+    /// let anybodys = Region::planned(&plan)?;
+    /// assert!(matches!(anybodys.reader(), Err(AttachError::NotSealed { .. })));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[cfg(target_pointer_width = "64")]
+    pub fn reader(&self) -> Result<ReadOnlyRegion, AttachError> {
+        let fd = fcntl_dupfd_cloexec(&self.fd, 0).map_err(AttachError::Os)?;
+        ReadOnlyRegion::attach(fd, Some(self.view.hash))
+    }
+
+    /// The name of a region, by which other programs find it; to make one, or to open it, is for
+    /// [`RegionName`].
+    ///
+    /// # Errors
+    ///
+    /// [`NamedError::BadName`] if it is empty, longer than [`RegionName::MAX`], `.` or `..`, or has a `/` or a zero
+    /// byte in it.
+    pub fn named(name: impl AsRef<[u8]>) -> Result<RegionName, NamedError> {
+        RegionName::new(name.as_ref())
     }
 
     /// The region behind a descriptor that came from another process, whatever it contains.
@@ -169,7 +259,7 @@ impl Region {
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     pub fn from_fd(fd: OwnedFd) -> Result<Self, AttachError> {
-        attach::attach(fd, None)
+        Self::attach(fd, Backing::Shared, None)
     }
 
     /// As [`from_fd`](Self::from_fd), for a region that must have been made from the same plan.
@@ -194,7 +284,7 @@ impl Region {
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     pub fn from_fd_for(fd: OwnedFd, plan: &Plan) -> Result<Self, AttachError> {
-        attach::attach(fd, Some(plan.hash()))
+        Self::attach(fd, Backing::Shared, Some(plan.hash()))
     }
 
     /// The value at `place`.
@@ -215,39 +305,10 @@ impl Region {
     ///
     /// As [`get`](Self::get).
     pub fn slice<T: Shareable>(&self, place: Place<T>) -> Result<&[T], PlaceError> {
-        if self.entry(place.index()) != place.entry() {
-            return Err(PlaceError::NotHere);
-        }
-        // SAFETY: the directory has values of type `T` here and nothing else; plans do not overlap.
-        unsafe { self.view_slice(place.offset(), place.count()) }
-    }
-
-    /// Place number `index` of the region's own plan, for a region whose sizes are not known
-    /// beforehand.
-    ///
-    /// # Errors
-    ///
-    /// [`PlaceError::NotHere`] if there is no such place, or its type is not `T`; another one only if
-    /// somebody has damaged the directory.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use ipc_shm::{Plan, RawValue, Region};
-    ///
-    /// let mut plan = Plan::new();
-    /// plan.array::<RawValue<u32>>(10)?;
-    /// let region = Region::planned(&plan)?;
-    /// assert_eq!(region.place::<RawValue<u32>>(0)?.count(), 10);
-    /// assert!(region.place::<RawValue<f32>>(0).is_err());
-    /// # Ok::<(), Box<dyn core::error::Error>>(())
-    /// ```
-    pub fn place<T: Shareable>(&self, index: usize) -> Result<Place<T>, PlaceError> {
-        let entry = self.entry(index).ok_or(PlaceError::NotHere)?;
-        let place = Place::<T>::from_entry(index, &entry).ok_or(PlaceError::NotHere)?;
-        // The directory was checked when we attached, but it lies where a peer could write since.
-        self.address_of::<T>(place.offset(), place.count())?;
-        Ok(place)
+        let first = self.view.locate(place)?;
+        // SAFETY: so many values lie inside the mapping, aligned. The directory has values of type `T` here and
+        // nothing else, plans do not overlap, and any bytes are a `T`.
+        Ok(unsafe { core::slice::from_raw_parts(first.as_ptr(), place.count()) })
     }
 
     /// The value `offset` bytes into the payload.
@@ -274,10 +335,10 @@ impl Region {
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     pub unsafe fn view<T: Shareable>(&self, offset: usize) -> Result<&T, PlaceError> {
-        let address = self.address_of::<T>(offset, 1)?;
+        let address = self.view.address_of::<T>(offset, 1)?;
         // SAFETY: inside the mapping and aligned; any bytes are a `T`; the caller says that it is
         // one.
-        Ok(unsafe { &*address })
+        Ok(unsafe { address.as_ref() })
     }
 
     /// `count` values from `offset` bytes into the payload.
@@ -294,80 +355,44 @@ impl Region {
         offset: usize,
         count: usize,
     ) -> Result<&[T], PlaceError> {
-        let address = self.address_of::<T>(offset, count)?;
+        let first = self.view.address_of::<T>(offset, count)?;
         // SAFETY: inside the mapping and aligned; any bytes are a `T`; the caller says that they
         // are.
-        Ok(unsafe { core::slice::from_raw_parts(address, count) })
+        Ok(unsafe { core::slice::from_raw_parts(first.as_ptr(), count) })
     }
 
-    /// Bytes of payload, as they were asked for.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.size
-    }
+    facts!();
 
-    /// What the region is for.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    /// Who made it. It may be dead by now, which changes nothing.
+    /// Whether the size of its memory can never change, so that no access to it ever raises SIGBUS.
     ///
-    /// Whether it lives can be asked only in its own pid namespace.
+    /// So it is, unless the region has a [name](RegionName).
     #[must_use]
-    pub fn creator(&self) -> ProcessId {
-        self.creator
+    pub fn is_sealed(&self) -> bool {
+        self.is_sealed
     }
 
-    /// The hash of its plan, as both sides compute it.
-    #[must_use]
-    pub fn layout_hash(&self) -> u64 {
-        self.hash
+    fn attach(fd: OwnedFd, backing: Backing, expected: Option<u64>) -> Result<Self, AttachError> {
+        let view = attach::attach(fd.as_fd(), backing, expected)?;
+        Ok(Self { fd, view, is_sealed: backing != Backing::Named })
     }
 
     /// A second mapping of the same memory.
     pub(crate) fn map_again(&self) -> ipc_core::Result<Mapping> {
-        Mapping::new(self.fd.as_fd(), self.map.length())
+        Mapping::new(self.fd.as_fd(), self.view.map.length())
     }
 
     /// Whether the payload from `offset` to its end can be mapped twice in a row: whole pages.
     pub(crate) fn mirrors(&self, offset: usize) -> bool {
         let page = rustix::param::page_size();
-        let end = PAYLOAD + self.size;
-        offset < self.size && (PAYLOAD + offset) % page == 0 && end % page == 0
+        let end = PAYLOAD + self.view.size;
+        offset < self.view.size && (PAYLOAD + offset) % page == 0 && end % page == 0
     }
 
     /// As [`map_again`](Self::map_again), and behind the last byte of the payload all from `offset` on once more.
     ///
     /// Only if it [mirrors](Self::mirrors), or the kernel says `EINVAL`.
     pub(crate) fn map_mirrored(&self, offset: usize) -> ipc_core::Result<Mapping> {
-        Mapping::mirrored(self.fd.as_fd(), PAYLOAD + self.size, PAYLOAD + offset)
-    }
-
-    /// Entry `index` of the directory.
-    fn entry(&self, index: usize) -> Option<Entry> {
-        if index >= self.entries {
-            return None;
-        }
-        let start = DIRECTORY + index * size_of::<Entry>();
-        let word = |number: usize| {
-            let address = self.map.at(start + number * 8).cast::<AtomicU64>();
-            // SAFETY: the directory lies inside the header page, aligned to 8, and outlives `self`.
-            unsafe { address.as_ref() }.load(Ordering::Relaxed)
-        };
-        let words: [u64; size_of::<Entry>() / 8] = core::array::from_fn(word);
-        Some(bytemuck::cast(words))
-    }
-
-    fn address_of<T>(&self, offset: usize, count: usize) -> Result<*const T, PlaceError> {
-        let bytes = size_of::<T>().checked_mul(count).ok_or(PlaceError::OutOfBounds)?;
-        let end = offset.checked_add(bytes).ok_or(PlaceError::OutOfBounds)?;
-        if end > self.size || offset >= self.size {
-            return Err(PlaceError::OutOfBounds);
-        }
-        let address = self.map.at(PAYLOAD + offset).cast::<T>().as_ptr();
-        if address.is_aligned() { Ok(address) } else { Err(PlaceError::Misaligned) }
+        Mapping::mirrored(self.fd.as_fd(), PAYLOAD + self.view.size, PAYLOAD + offset)
     }
 }
 
@@ -388,37 +413,6 @@ impl From<Region> for OwnedFd {
 
 impl fmt::Debug for Region {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Region")
-            .field("kind", &self.kind)
-            .field("size", &self.size)
-            .field("places", &self.entries)
-            .field("creator", &self.creator)
-            .finish_non_exhaustive()
+        self.view.fmt("Region", f)
     }
 }
-
-/// Why a region gave no reference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PlaceError {
-    /// The region was made by a plan without this place, or with another type there.
-    NotHere,
-    /// The bytes are not all inside the payload.
-    OutOfBounds,
-    /// The type cannot lie at this offset.
-    Misaligned,
-}
-
-static_assertions::assert_impl_all!(PlaceError: Send, Sync);
-
-impl fmt::Display for PlaceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotHere => "the region was not made with this place",
-            Self::OutOfBounds => "not inside the region",
-            Self::Misaligned => "not aligned for the type",
-        })
-    }
-}
-
-impl core::error::Error for PlaceError {}

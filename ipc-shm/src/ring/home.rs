@@ -46,9 +46,9 @@ enum Memory<'r, H, S> {
 #[cfg(not(loom))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Where {
-    /// In a region.
+    /// In a region that is sealed.
     Region,
-    /// Wherever somebody has put it.
+    /// Wherever somebody has put it, or in a region with a name.
     Anywhere,
 }
 
@@ -111,7 +111,8 @@ impl<'r, H, S> Home<'r, H, S> {
         S: Shareable,
     {
         let parts = Parts::new(region.get(places.head)?, region.slice(places.slots)?);
-        Ok(Self(Memory::In(parts, Where::Region, PhantomData)))
+        let place = if region.is_sealed() { Where::Region } else { Where::Anywhere };
+        Ok(Self(Memory::In(parts, place, PhantomData)))
     }
 
     /// `head` and `slots`, of which there is at least one.
@@ -148,10 +149,10 @@ impl<'r, H, S> Home<'r, H, S> {
     /// As [`hold`](Self::hold), if nobody can take the memory away.
     pub(super) fn hold_sealed(&self) -> Result<Held<'r, H, S>, RoleError> {
         match &self.0 {
-            // What lies at a reference may lie in a file that others can truncate.
+            // What lies at a reference, or has a name, may lie in a file that others can truncate.
             #[cfg(not(loom))]
             Memory::In(_, Where::Anywhere, _) => Err(RoleError::NotSealed),
-            // Regions are sealed; what is on the heap is ours.
+            // Such regions are sealed; what is on the heap is ours.
             _ => self.hold(),
         }
     }
