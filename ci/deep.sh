@@ -88,6 +88,12 @@ proofs() {
         prove "$case, 10,000 each" '^[0-9]+ (cycles|children) by' env IPC_CYCLES=deep IPC_CASE_SECONDS=900 \
             cargo test -p ipc-core --release --test call -- "$case"
     done
+    prove 'regions of every sort, 10,000 cycles each' '^[0-9]+ cycles' env IPC_CYCLES=deep IPC_CASE_SECONDS=900 \
+        cargo test -p ipc-shm --release --test named --test read_only -- l01
+    prove 'names of regions, races and kills' '^test k12.*ok' env IPC_CYCLES=deep IPC_CASE_SECONDS=900 \
+        cargo test -p ipc-shm --release --test named -- k12
+    prove 'hostile peers, every attack' '^stepmutate: ' env IPC_STEPKILL=deep \
+        cargo test -p ipc-shm --release --test hostile
     prove 'an owner that is stopped for 10 s' '^test k24.*ok' env IPC_CYCLES=deep \
         cargo test -p ipc-sync --release --test mutex_owners -- k24
     prove 'controls of stepkill' '^stepkill: ' cargo test -p ipc-testkit --release --test stepkill_controls
@@ -98,10 +104,10 @@ proofs() {
     done
 }
 
-# From the committed inputs on; what is one for any ring is one for each.
+# From the committed inputs on; what is one for any ring of slots is one for each.
 fuzz() {
     local inputs=$1
-    case $1 in ring_*) inputs=rings ;; esac
+    case $1 in ring_spsc | ring_indexed) inputs=rings ;; esac
     if ! cargo +nightly fuzz --version > /dev/null 2>&1; then
         cargo install --locked --root target/tools cargo-fuzz
         export PATH="$PWD/target/tools/bin:$PATH"

@@ -16,6 +16,7 @@ use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create,
 };
+use rustix::io::retry_on_intr;
 use rustix::param::page_size;
 use rustix::system::sysinfo;
 
@@ -178,7 +179,7 @@ fn memfd() -> Result<OwnedFd, Errno> {
 
 fn resize(fd: BorrowedFd<'_>, total: u64) -> Result<(), Errno> {
     check_file_size(total)?;
-    ftruncate(fd, total)
+    retry_on_intr(|| ftruncate(fd, total))
 }
 
 /// Gives every page of the file its memory.

@@ -19,7 +19,7 @@ macro_rules! errnos {
 }
 
 errnos! {
-    E2BIG EACCES EAGAIN ECONNRESET EINTR EINVAL EIO EMFILE ENFILE ENOBUFS ENOENT ENOMEM ENOSPC
+    E2BIG EACCES EAGAIN ECONNRESET EINTR EINVAL EIO EMFILE ENFILE ENOBUFS ENOENT ENOLCK ENOMEM ENOSPC
     ENOSYS ENOTTY EPERM ETOOMANYREFS ETXTBSY
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Call {
 impl Call {
     pub(crate) fn new(number: i64, arguments: [u64; 4]) -> Self {
         let kind = match number {
-            libc::SYS_fcntl | libc::SYS_ioctl => arguments[1] & 0xffff_ffff,
+            libc::SYS_fcntl | libc::SYS_ioctl | libc::SYS_flock => arguments[1] & 0xffff_ffff,
             // Without the flags.
             libc::SYS_futex => arguments[1] & 0x7f,
             // Whether it sets a limit.
@@ -63,6 +63,8 @@ impl Call {
                 // Waking does not fail.
                 _ => &[],
             },
+            // Unlocking what is locked does not fail.
+            libc::SYS_flock if kind == libc::LOCK_UN => &[],
             // Reading a limit of one's own does not fail.
             libc::SYS_prlimit64 if kind == 0 => &[],
             number => TABLE.iter().chain(OLD).find(|(numbers, _)| numbers.contains(&number))?.1,
@@ -140,6 +142,7 @@ const TABLE: &[(&[i64], &[i32])] = &[
             libc::SYS_uname,
             libc::SYS_clock_gettime,
             libc::SYS_sched_getaffinity,
+            libc::SYS_sysinfo,
         ],
         &[],
     ),
@@ -176,6 +179,10 @@ const TABLE: &[(&[i64], &[i32])] = &[
     (&[libc::SYS_madvise], &[ENOMEM, EINVAL, EPERM]),
     (&[libc::SYS_ftruncate], &[EINTR, EIO, EPERM]),
     (&[libc::SYS_fallocate], &[EINTR, ENOSPC, ENOMEM, ENOSYS]),
+    (&[libc::SYS_linkat], &[ENOENT, EPERM, ENOSPC, ENOMEM]),
+    (&[libc::SYS_unlinkat], &[EACCES, EPERM, ENOMEM]),
+    (&[libc::SYS_flock], &[EINTR, ENOLCK]),
+    (&[libc::SYS_fchmod], &[EPERM, EIO]),
     (&[libc::SYS_prctl], &[EINVAL, EPERM]),
     (&[libc::SYS_getdents64], &[EIO, ENOMEM]),
     (&[libc::SYS_readlinkat], &[EACCES, ENOENT, ENOMEM]),
