@@ -50,6 +50,7 @@ fn main() -> ExitCode {
         ("h09_punched_header", punched_header),
         ("views_are_checked", views_are_checked),
         ("places_are_checked", places_are_checked),
+        ("populated_and_locked_in_memory", populated_and_locked_in_memory),
         ("forgotten_guard_keeps_the_addresses", forgotten_guard_keeps_the_addresses),
     ])
 }
@@ -556,6 +557,46 @@ fn places_are_checked() {
     assert_eq!(Region::anonymous(64).unwrap().slice(words).unwrap_err(), PlaceError::NotHere);
     assert!(region.place::<Atomic<AtomicU64>>(1).is_err());
     assert_eq!(region.place::<Atomic<AtomicU64>>(0).unwrap().count(), 4);
+}
+
+/// The number of this process's pages that `/proc/self/smaps` counts under `key`, in mappings of regions.
+fn pages(key: &str) -> usize {
+    let text = std::fs::read_to_string("/proc/self/smaps").expect("/proc");
+    let (mut inside, mut sum) = (false, 0);
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        match words.next().unwrap_or_default() {
+            range if range.contains('-') => inside = line.contains("memfd:ipc-shm"),
+            found if found == key && inside => {
+                sum += words.next().expect("a size").parse::<usize>().expect("a number");
+            }
+            _ => {}
+        }
+    }
+    sum * 1024 / rustix::param::page_size()
+}
+
+fn populated_and_locked_in_memory() {
+    let region = Region::anonymous((1 << 20) - 4096).unwrap();
+    let all = (1 << 20) / rustix::param::page_size();
+    assert!(pages("Rss:") < all && pages("Locked:") == 0);
+    region.populate().unwrap();
+    assert_eq!((pages("Rss:"), pages("Locked:")), (all, 0));
+    drop(region);
+    let region = Region::anonymous((1 << 20) - 4096).unwrap();
+    region.lock_in_memory().unwrap();
+    assert_eq!((pages("Rss:"), pages("Locked:")), (all, all));
+    // A user who may lock nothing.
+    let user = rustix::process::Uid::from_raw(1000);
+    if rustix::thread::set_thread_res_uid(user, user, user).is_err() {
+        cases::skip("only root can become somebody else");
+    }
+    let old = rustix::process::getrlimit(Resource::Memlock);
+    setrlimit(Resource::Memlock, Rlimit { current: Some(0), maximum: old.maximum }).unwrap();
+    let other = Region::anonymous(1).unwrap();
+    assert_eq!(other.lock_in_memory(), Err(Errno::PERM));
+    assert_eq!(pages("Locked:"), all);
+    other.populate().unwrap();
 }
 
 /// Whether something can be mapped at `address` without replacing what is there.

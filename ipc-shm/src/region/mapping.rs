@@ -13,7 +13,7 @@ use core::ptr::{self, NonNull};
 use ipc_core::identity::ProcessId;
 use ipc_core::{Errno, Result, baton};
 use rustix::fd::BorrowedFd;
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mlock, mmap, mmap_anonymous, munmap};
 
 /// A whole file, mapped readable and shared, and mostly writable; of a [mirrored](Self::mirrored) one, the end twice in a
 /// row.
@@ -76,6 +76,18 @@ impl Mapping {
     pub(super) fn keep_from_children(&self) -> Result<()> {
         // SAFETY: the range is our own mapping, whose contents stay as they are.
         unsafe { madvise(self.start.as_ptr().cast(), self.length, Advice::LinuxDontFork) }
+    }
+
+    /// Maps every page now, for writing.
+    pub(super) fn populate(&self) -> Result<()> {
+        // SAFETY: the range is our own mapping, whose contents stay as they are.
+        unsafe { madvise(self.start.as_ptr().cast(), self.length, Advice::LinuxPopulateWrite) }
+    }
+
+    /// Keeps every page in memory.
+    pub(super) fn lock(&self) -> Result<()> {
+        // SAFETY: the range is our own mapping, whose contents stay as they are.
+        unsafe { mlock(self.start.as_ptr().cast(), self.length) }
     }
 
     pub(crate) fn length(&self) -> usize {

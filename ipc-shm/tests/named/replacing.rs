@@ -3,6 +3,7 @@
 use core::sync::atomic::Ordering::SeqCst;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::thread::yield_now;
 
 use ipc_core::Errno;
@@ -134,33 +135,57 @@ pub(crate) fn not_to_be_asked_after() {
 pub(crate) fn lock_ends_with_its_holder() {
     let (name, path) = name();
     end(fork_fn(|| i32::from(create_filled(&name, 1).is_err())).unwrap());
-    let mut holder = fork_fn(|| {
-        let file = File::open(&path).expect("the region");
+    let holder = holder_of_lock(&path);
+    let remover = fork_fn(|| i32::from(name.remove().is_err())).unwrap();
+    await_in_line(&remover);
+    assert_eq!(number_in(&name.open().unwrap()), 1, "who opens does not wait");
+    kill(holder);
+    end(remover);
+    assert_eq!(name.open().unwrap_err(), NamedError::NotFound);
+}
+
+/// While a replacer waits for its turn, the name comes to lead to another region, which is not replaced.
+pub(crate) fn another_region_meanwhile() {
+    let (name, path) = name();
+    end(fork_fn(|| i32::from(create_filled(&name, 1).is_err())).unwrap());
+    let holder = holder_of_lock(&path);
+    let replacer = fork_fn(|| i32::from(!is_taken(&name))).unwrap();
+    await_in_line(&replacer);
+    std::fs::remove_file(&path).unwrap();
+    let ours = create_filled(&name, 2).unwrap();
+    kill(holder);
+    end(replacer);
+    assert_eq!(number_in(&name.open().unwrap()), 2);
+    drop(ours);
+    name.remove().unwrap();
+}
+
+/// A child that is in the middle of removing the name, and stays there.
+fn holder_of_lock(path: &Path) -> Child {
+    let child = fork_fn(|| {
+        let file = File::open(path).expect("the region");
         flock(&file, FlockOperation::LockExclusive).expect("flock");
         shared().words[0].store(1, SeqCst);
         loop {
             yield_now();
         }
-    })
-    .unwrap();
-    while shared().words[0].load(SeqCst) == 0 {
-        yield_now();
-    }
-    let remover = fork_fn(|| {
-        shared().words[1].store(1, SeqCst);
-        let removed = name.remove();
-        // Only its end makes room.
-        assert_eq!(shared().words[2].load(SeqCst), 1);
-        i32::from(removed.is_err())
     });
-    doing("waiting for the remover");
-    while shared().words[1].load(SeqCst) == 0 {
+    doing("waiting for the holder of a lock");
+    while shared().words[0].swap(0, SeqCst) == 0 {
         yield_now();
     }
-    assert_eq!(number_in(&name.open().unwrap()), 1, "who opens does not wait");
-    shared().words[2].store(1, SeqCst);
-    holder.kill().unwrap();
-    holder.wait().unwrap();
-    end(remover.unwrap());
-    assert_eq!(name.open().unwrap_err(), NamedError::NotFound);
+    child.expect("fork")
+}
+
+/// Until the child waits for a lock.
+fn await_in_line(child: &Child) {
+    doing("waiting until somebody waits for a lock");
+    let pid = child.id().as_raw_nonzero().to_string();
+    let waits = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        words.next() == Some("->") && words.any(|word| word == pid)
+    };
+    while !std::fs::read_to_string("/proc/locks").expect("/proc").lines().any(waits) {
+        yield_now();
+    }
 }
