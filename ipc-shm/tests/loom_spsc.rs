@@ -19,6 +19,9 @@
 //! One scenario copies a handle, as `fork` does; the copy is only dropped, in another process.
 #![cfg_attr(loom, expect(unsafe_code, reason = "a copy of a handle"))]
 
+#[cfg(loom)]
+mod loom_rings;
+
 #[cfg(not(loom))]
 fn main() {
     println!("SKIPPED: built without --cfg loom (see ci/loom.sh)");
@@ -26,7 +29,7 @@ fn main() {
 
 #[cfg(loom)]
 fn main() {
-    use ipc_core::primitive::sim::{self, Suite};
+    use ipc_core::primitive::sim::{self, Fault, Suite};
     use model::*;
 
     let deep = std::env::var_os("IPC_LOOM").is_some_and(|how| how == "deep");
@@ -34,6 +37,12 @@ fn main() {
         .case("push_and_pop_capacity_1", 3, &[0, 1], || push_and_pop(1))
         .case("push_and_pop_capacity_2", 2, &[0, 1], || push_and_pop(2))
         .case("push_and_pop_old_ring", 2, &[0, 1], push_and_pop_old_ring)
+        .case("slices_capacity_1", 2, &[0, 1], || slices(1))
+        .case("slices_capacity_2", 2, &[0, 1], || slices(2))
+        .case("payloads_are_handed_over", 1, &[], || slices(4))
+        .reveals(&[Fault::StoresOrderNothing])
+        .case("slicing_producers_in_turn", 1, &[0, 1, 2], slicing_producers_in_turn)
+        .case("slicing_consumers_in_turn", 1, &[0, 1, 2], slicing_consumers_in_turn)
         .case("producers_in_turn", 2, &[0, 1, 2], producers_in_turn)
         .case("consumers_in_turn", 2, &[0, 1, 2], consumers_in_turn)
         .case("two_producers", 3, &[0, 1], two_producers)
@@ -73,6 +82,8 @@ mod model {
     use ipc_core::primitive::sim::{self, Arc};
     use ipc_shm::ring::spsc::{Consumer, Producer, Ring};
     use ipc_shm::ring::{Peer, PopError, PushError, RoleError};
+
+    use crate::loom_rings::{self, ModelRing as _, pair};
 
     /// A ring, and what the processes know of it. The books are not part of the model.
     pub(crate) struct Shared {
@@ -217,6 +228,21 @@ mod model {
 
     pub(crate) fn push_and_pop(capacity: usize) {
         together(shared(capacity, 0), 3, &[(consumer, 3)]);
+    }
+
+    type R = Ring<'static, u64>;
+
+    /// K08: slices of two on both sides.
+    pub(crate) fn slices(capacity: usize) {
+        pair::<R>((capacity, 0), 2, (2, R::push_slice), (2, R::pop_slice));
+    }
+
+    pub(crate) fn slicing_producers_in_turn() {
+        loom_rings::producers_in_turn::<R>(2, R::push_slice, R::pop_slice);
+    }
+
+    pub(crate) fn slicing_consumers_in_turn() {
+        loom_rings::consumers_in_turn::<R>(2, R::push_slice, R::pop_slice);
     }
 
     /// The numbers of the laps wrap around in the middle.

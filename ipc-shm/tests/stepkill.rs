@@ -1,57 +1,160 @@
-//! The stamped ring with its producer or consumer killed at every machine instruction of the
+//! The rings for one producer and one consumer, with either killed at every machine instruction of the
 //! release build.
 //!
-//! The ring goes through the same scenarios as the controls of `ipc-testkit`, which must fail them:
-//! empty, half full, full and at its wrap; and pairs of victims (K01, K02). Every operation claims
+//! They go through the same scenarios as the controls of `ipc-testkit`, which must fail them:
+//! empty, half full, full and at the wrap; and pairs of victims (K01, K02, K08). Every operation claims
 //! its end of the ring, and closes it afterwards, so that claims, take-overs and recoveries are
-//! killed everywhere as well.
+//! killed everywhere as well. Batches are killed wherever they change memory, and with `IPC_STEPKILL=deep` at every
+//! instruction, too.
 
 use std::process::ExitCode;
 
-use ipc_shm::ring::spsc::FixedRing;
-use ipc_shm::ring::{PopError, PushError, RoleError};
-use ipc_testkit::battery::rings::{self, Shape};
+use ipc_shm::ring::{PopError, PushError, RoleError, indexed, spsc};
+use ipc_testkit::battery::rings::{self, Batch, Shape};
 use ipc_testkit::oracle::Message;
 use ipc_testkit::stepkill;
 
 fn main() -> ExitCode {
-    stepkill::main(|suite| rings::run::<Stamped>(suite, "stamped ring"))
+    stepkill::main(|suite| {
+        rings::run::<Stamped>(suite, "stamped ring");
+        rings::run::<Indexed>(suite, "indexed ring");
+    })
 }
 
 /// A ring in the harness's memory.
-struct Stamped(FixedRing<[u64; 8], 4>);
+struct Stamped(spsc::FixedRing<[u64; 8], 4>);
+
+/// A ring in the harness's memory.
+struct Indexed(indexed::FixedRing<[u64; 8], 4>);
+
+/// What an end that may be taken by somebody else gives.
+fn claimed<E>(end: Result<E, RoleError>) -> Option<E> {
+    match end {
+        Ok(end) => Some(end),
+        Err(RoleError::Taken { .. }) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn pushed<T>(result: Result<T, PushError<impl Sized>>) -> Option<T> {
+    match result {
+        Ok(pushed) => Some(pushed),
+        Err(PushError::Full(_) | PushError::Disconnected(_)) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn popped<T>(result: Result<T, PopError>) -> Option<T> {
+    match result {
+        Ok(popped) => Some(popped),
+        Err(PopError::Empty | PopError::Disconnected) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The longest batch that the scenarios have, and more than the rings hold.
+const LONGEST: usize = 8;
+
+/// The words of `messages`, to be pushed as a slice of their own.
+fn words(messages: &[Message]) -> ([[u64; 8]; LONGEST], usize) {
+    let mut words = [[0; 8]; LONGEST];
+    words.iter_mut().zip(messages).for_each(|(words, message)| *words = message.to_words());
+    (words, messages.len())
+}
+
+fn unpack(words: &[[u64; 8]], messages: &mut [Message]) {
+    messages.iter_mut().zip(words).for_each(|(to, words)| *to = Message::from_words(*words));
+}
+
+/// What the two rings call the same.
+macro_rules! slots {
+    () => {
+        const SHAPE: Shape = Shape::OneToOne;
+        const CAPACITY: usize = 4;
+
+        fn push(&self, message: &Message) -> bool {
+            let Some(mut producer) = claimed(self.0.ring().producer()) else { return false };
+            pushed(producer.push(message.to_words())).is_some()
+        }
+
+        fn pop(&self) -> Option<Message> {
+            let mut consumer = claimed(self.0.ring().consumer())?;
+            popped(consumer.pop()).map(Message::from_words)
+        }
+
+        fn push_batch(&self, how: Batch, messages: &[Message]) -> usize {
+            let Some(mut producer) = claimed(self.0.ring().producer()) else { return 0 };
+            if how == IN_PLACE {
+                return Self::lend(&mut producer, messages);
+            }
+            let (words, count) = words(messages);
+            pushed(producer.push_slice(&words[..count])).unwrap_or(0)
+        }
+
+        fn pop_batch(&self, how: Batch, messages: &mut [Message]) -> usize {
+            let Some(mut consumer) = claimed(self.0.ring().consumer()) else { return 0 };
+            if how == IN_PLACE {
+                return Self::peek(&mut consumer, messages);
+            }
+            let (mut words, count) = words(messages);
+            let count = popped(consumer.pop_slice(&mut words[..count])).unwrap_or(0);
+            unpack(&words[..count], messages);
+            count
+        }
+    };
+}
+
+/// The slots themselves, instead of copies.
+const IN_PLACE: Batch = Batch { name: "loan", whole: true };
 
 impl rings::Ring for Stamped {
-    const SHAPE: Shape = Shape::OneToOne;
-    const CAPACITY: usize = 4;
+    slots!();
+
+    const BATCHES: &'static [Batch] = &[Batch { name: "slice", whole: false }];
 
     fn new() -> Self {
-        Self(FixedRing::new())
+        Self(spsc::FixedRing::new())
+    }
+}
+
+impl Stamped {
+    fn lend(_: &mut spsc::Producer<'_, [u64; 8]>, _: &[Message]) -> usize {
+        unreachable!("not among its batches")
     }
 
-    fn push(&self, message: &Message) -> bool {
-        let mut producer = match self.0.ring().producer() {
-            Ok(producer) => producer,
-            Err(RoleError::Taken { .. }) => return false,
-            Err(error) => panic!("{error}"),
-        };
-        match producer.push(message.to_words()) {
-            Ok(()) => true,
-            Err(PushError::Full(_) | PushError::Disconnected(_)) => false,
-            Err(error) => panic!("{error}"),
-        }
+    fn peek(_: &mut spsc::Consumer<'_, [u64; 8]>, _: &mut [Message]) -> usize {
+        unreachable!("not among its batches")
+    }
+}
+
+impl rings::Ring for Indexed {
+    slots!();
+
+    const BATCHES: &'static [Batch] = &[Batch { name: "slice", whole: true }, IN_PLACE];
+
+    fn new() -> Self {
+        Self(indexed::FixedRing::new())
+    }
+}
+
+impl Indexed {
+    fn lend(producer: &mut indexed::Producer<'_, [u64; 8]>, messages: &[Message]) -> usize {
+        let Some(mut slots) = pushed(producer.reserve(messages.len())) else { return 0 };
+        let count = slots.len();
+        let (first, second) = slots.as_mut_slices();
+        let all = first.iter_mut().chain(second);
+        all.zip(messages).for_each(|(slot, message)| *slot = message.to_words());
+        slots.commit(count);
+        count
     }
 
-    fn pop(&self) -> Option<Message> {
-        let mut consumer = match self.0.ring().consumer() {
-            Ok(consumer) => consumer,
-            Err(RoleError::Taken { .. }) => return None,
-            Err(error) => panic!("{error}"),
-        };
-        match consumer.pop() {
-            Ok(words) => Some(Message::from_words(words)),
-            Err(PopError::Empty | PopError::Disconnected) => None,
-            Err(error) => panic!("{error}"),
-        }
+    fn peek(consumer: &mut indexed::Consumer<'_, [u64; 8]>, messages: &mut [Message]) -> usize {
+        let Some(seen) = popped(consumer.peek(messages.len())) else { return 0 };
+        let (first, second) = seen.as_slices();
+        unpack(first, messages);
+        unpack(second, &mut messages[first.len()..]);
+        let count = seen.len();
+        seen.release(count);
+        count
     }
 }

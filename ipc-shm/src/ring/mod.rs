@@ -4,6 +4,53 @@
 //! only [`Full`](PushError::Full) and [`Empty`](PopError::Empty) go away by themselves; a loop that goes on while
 //! there is any error never ends when the peer is gone.
 //!
+//! # Which ring
+//!
+//! | | [`spsc`] (stamped) | [`indexed`] | [`bytes`] |
+//! |---|---|---|---|
+//! | a message is | one value of plain data | one value of plain data | a record: bytes of any length, and a tag |
+//! | best at | one message at a time: it costs one cache line of up to 56 bytes, and nothing else is shared | batches, by one store each; messages written and read where they lie | what has no fixed size |
+//! | capacity | any number of messages | a power of two | a power of two, in bytes |
+//! | what a killed `push_slice` leaves | a prefix, published one by one | all that it took, or nothing | |
+//! | what a killed `pop_slice` leaves | the rest; what was copied is gone | all of it, for the next consumer, or nothing | |
+//! | handled at least once, whatever dies | no: `pop` releases first | with `peek`, and `release` when it is done | |
+//! | damage that shows | in each slot | in the positions | in the positions and the headers |
+//!
+//! Start with [`spsc`]. Where the producer has several messages at once, or they are large and made in place:
+//!
+//! ```
+//! use ipc_shm::ring::{PopError, indexed::Ring};
+//!
+//! type Sample = [f32; 256];
+//!
+//! let ring = Ring::<Sample>::create(64)?;
+//! let (mut producer, mut consumer) = (ring.producer()?, ring.consumer()?);
+//!
+//! // The slots themselves are filled: no copy of a kilobyte each.
+//! let mut slots = producer.reserve(8)?;
+//! let (first, second) = slots.as_mut_slices(); // Two, because the ring may end in between.
+//! first.iter_mut().chain(second).for_each(|sample| sample.fill(0.5));
+//! let count = slots.len();
+//! slots.commit(count);
+//!
+//! // They stay in the ring until they have been handled: if this process dies before, another gets them again.
+//! let mut sum = 0.0;
+//! loop {
+//!     match consumer.peek(4) {
+//!         Ok(samples) => {
+//!             let (first, second) = samples.as_slices();
+//!             sum += first.iter().chain(second).flatten().sum::<f32>();
+//!             let count = samples.len();
+//!             samples.release(count);
+//!         }
+//!         Err(PopError::Empty) => break,
+//!         Err(error) => return Err(error.into()),
+//!     }
+//! }
+//! assert_eq!(sum, 8.0 * 128.0);
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
+//!
 //! # Trust
 //!
 //! Each side chooses by the end that it takes whether it trusts the other one, as a type: [`Trusted`] (`ring.producer()`)

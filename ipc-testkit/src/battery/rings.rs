@@ -1,7 +1,9 @@
 //! Scenarios for bounded queues.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use crate::ensure;
 use crate::oracle::{Ledger, Message};
 use crate::stepkill::{Actor, Role, Scenario, Suite, Verdict};
 
@@ -21,6 +23,28 @@ pub trait Ring: Sync {
 
     /// `None` if it is empty. Must not wait.
     fn pop(&self) -> Option<Message>;
+
+    /// The ways in which it moves several messages at once.
+    const BATCHES: &'static [Batch] = &[];
+
+    /// Pushes as many as there is room for, from the first on, by one of [`BATCHES`](Self::BATCHES); says how many.
+    fn push_batch(&self, _how: Batch, _messages: &[Message]) -> usize {
+        0
+    }
+
+    /// Pops as many as there are and fit, by one of [`BATCHES`](Self::BATCHES); says how many.
+    fn pop_batch(&self, _how: Batch, _messages: &mut [Message]) -> usize {
+        0
+    }
+}
+
+/// A way to move several messages at once, and what a death in the middle leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    /// As it stands in the names of scenarios.
+    pub name: &'static str,
+    /// Either all of a batch are pushed, or none; else a prefix may be.
+    pub whole: bool,
 }
 
 /// Who may use a ring at the same time.
@@ -38,7 +62,14 @@ pub enum Shape {
 pub struct Booked<R> {
     ring: R,
     ledger: Ledger,
+    /// How many messages a victim offers at once, and that is what a death may cost.
+    batch: usize,
+    /// How many of a batch there was room for when it was offered, until its push has returned.
+    offered: AtomicUsize,
 }
+
+/// How many messages are in a batch.
+const BATCH: usize = 3;
 
 /// The producer and consumer number of the setup; processes have numbers from 1.
 const SETUP: usize = 0;
@@ -62,6 +93,10 @@ pub fn run<R: Ring + 'static>(suite: &mut Suite, name: &str) {
         let fill = Fill { turned, inside };
         suite.everywhere(&push::<R>(name, fill));
         suite.everywhere(&pop::<R>(name, fill));
+        for &how in R::BATCHES {
+            suite.everywhere_if_deep(&push_batch::<R>(name, fill, how));
+            suite.everywhere_if_deep(&pop_batch::<R>(name, fill, how));
+        }
     }
     let fill = Fill { turned: 0, inside: capacity / 2 };
     suite.pairs(&push::<R>(name, fill));
@@ -86,6 +121,36 @@ pub fn push<R: Ring + 'static>(name: &str, fill: Fill) -> Scenario<Booked<R>> {
 pub fn pop<R: Ring + 'static>(name: &str, fill: Fill) -> Scenario<Booked<R>> {
     base::<R>(format!("{name}: pop, {} inside after {}", fill.inside, fill.turned), fill)
         .victim(pop_once)
+}
+
+/// K08: killed in a push of several.
+pub fn push_batch<R: Ring + 'static>(name: &str, fill: Fill, how: Batch) -> Scenario<Booked<R>> {
+    let room = R::CAPACITY - fill.inside;
+    base_of::<R>(batch_name(name, "push", fill, how), fill, BATCH).victim(move |world, me| {
+        let number = me.number() as usize;
+        let messages = [(); BATCH].map(|()| world.ledger.next(number));
+        if how.whole {
+            world.offered.store(BATCH.min(room), Ordering::Relaxed);
+        }
+        let pushed = me.operation(|| world.ring.push_batch(how, &messages));
+        messages[..pushed].iter().for_each(|message| world.ledger.pushed(message));
+        world.offered.store(0, Ordering::Relaxed);
+        Ok(())
+    })
+}
+
+/// K08: killed in a pop of several.
+pub fn pop_batch<R: Ring + 'static>(name: &str, fill: Fill, how: Batch) -> Scenario<Booked<R>> {
+    base_of::<R>(batch_name(name, "pop", fill, how), fill, BATCH).victim(move |world, me| {
+        let mut messages = [Message::blank(); BATCH];
+        let popped = me.operation(|| world.ring.pop_batch(how, &mut messages));
+        let number = me.number() as usize;
+        messages[..popped].iter().try_for_each(|message| world.ledger.popped(number, message))
+    })
+}
+
+fn batch_name(name: &str, what: &str, fill: Fill, how: Batch) -> String {
+    format!("{name}: {what} by {}, {} inside after {}", how.name, fill.inside, fill.turned)
 }
 
 /// H: `pop` of a ring whose bytes a hostile peer changes meanwhile: what comes out may be anything.
@@ -117,7 +182,18 @@ fn pop_once<R: Ring>(world: &Booked<R>, me: &Actor<'_>) -> Verdict {
 }
 
 fn base<R: Ring + 'static>(name: String, fill: Fill) -> Scenario<Booked<R>> {
-    Scenario::new(name, || Booked { ring: R::new(), ledger: Ledger::new() })
+    base_of(name, fill, 1)
+}
+
+/// As [`base`], where a victim may take `batch` messages with it.
+fn base_of<R: Ring + 'static>(name: String, fill: Fill, batch: usize) -> Scenario<Booked<R>> {
+    let make = move || Booked {
+        ring: R::new(),
+        ledger: Ledger::new(),
+        batch,
+        offered: AtomicUsize::new(0),
+    };
+    Scenario::new(name, make)
         .setup(move |world| world.fill(fill))
         .surface(|world| &world.ring, R::CAPACITY as u64)
         .survivors(2, |world, me| match (R::SHAPE, me.role()) {
@@ -130,11 +206,23 @@ fn base<R: Ring + 'static>(name: String, fill: Fill) -> Scenario<Booked<R>> {
             while let Some(message) = world.ring.pop() {
                 world.ledger.popped(me.number() as usize, &message)?;
             }
-            world.ledger.audit(me.deaths() as usize)
+            world.all_or_nothing()?;
+            world.ledger.audit(me.deaths() as usize * world.batch)
         })
 }
 
 impl<R: Ring> Booked<R> {
+    /// Of a batch that is whole by promise, and whose push never returned, all came out or none.
+    fn all_or_nothing(&self) -> Verdict {
+        let offered = self.offered.load(Ordering::Relaxed);
+        let came = self.ledger.unaccepted();
+        ensure!(
+            offered == 0 || came == 0 || came == offered,
+            "{came} of a batch of {offered} came out"
+        );
+        Ok(())
+    }
+
     fn fill(&self, fill: Fill) {
         for i in 0..fill.turned + fill.inside {
             let message = self.ledger.next(SETUP);

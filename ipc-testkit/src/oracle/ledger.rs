@@ -168,6 +168,12 @@ impl Ledger {
         Ok(())
     }
 
+    /// How many messages came out although nobody said [`pushed`](Self::pushed): those of a push that was killed.
+    pub fn unaccepted(&self) -> usize {
+        let fates = self.fate.iter().flatten().map(|fate| fate.load(Ordering::Relaxed));
+        fates.filter(|fate| *fate != 0 && fate & ACCEPTED == 0).count()
+    }
+
     fn fate(&self, message: &Message) -> &AtomicU8 {
         &self.fate[message.producer as usize - 1][message.sequence as usize]
     }
@@ -217,5 +223,8 @@ mod tests {
         assert!(ledger.popped(0, &messages[0]).is_err(), "after a later one");
         assert!(ledger.audit(0).is_err(), "the third is missing");
         assert!(ledger.audit(1).is_ok());
+        assert_eq!(ledger.unaccepted(), 0);
+        assert!(ledger.popped(0, &ledger.next(1)).is_ok());
+        assert_eq!(ledger.unaccepted(), 1);
     }
 }

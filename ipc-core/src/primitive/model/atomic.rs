@@ -26,7 +26,8 @@ macro_rules! atomic {
             pub fn store(&self, value: $int, order: Ordering) {
                 step();
                 trace(|| format!("store {:p} {value:#x}", self));
-                self.0.store(value, order);
+                let no_order = has_fault(Fault::StoresOrderNothing);
+                self.0.store(value, if no_order { Ordering::Relaxed } else { order });
             }
 
             pub fn swap(&self, value: $int, order: Ordering) -> $int {

@@ -50,11 +50,13 @@ pub enum Fault {
     WakeOpRefused,
     /// A read-modify-write operation that is to clear a single bit does nothing.
     BitNotCleared,
+    /// A store orders nothing: what comes before it in the program may come after it.
+    StoresOrderNothing,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NoBaton,
         Self::BatonDroppedAfterAcquire,
         Self::GateOnlySleep,
@@ -67,6 +69,7 @@ impl Fault {
         Self::NoOrder,
         Self::WakeOpRefused,
         Self::BitNotCleared,
+        Self::StoresOrderNothing,
     ];
 }
 
