@@ -28,6 +28,7 @@ fn main() {
         .reveals(&[Fault::StoresOrderNothing])
         .case("slots_are_handed_back", 1, &[], handed_back)
         .reveals(&[Fault::StoresOrderNothing])
+        .case("last_message_before_disconnected", 3, &[0], last_message_before_disconnected)
         .case("producers_in_turn", 1 + more, &[0, 1, 2], producers_in_turn)
         .case("consumers_in_turn", 1 + more, &[0, 1, 2], consumers_in_turn)
         .case("lending_producers_in_turn", 1 + more, &[0, 1, 2], lending_producers_in_turn)
@@ -133,6 +134,10 @@ mod model {
     /// The producer writes where the consumer has read.
     pub(crate) fn handed_back() {
         pair::<R>((1, 0), 1, (3, push), (1, pop));
+    }
+
+    pub(crate) fn last_message_before_disconnected() {
+        loom_rings::last_message_before_disconnected::<R>();
     }
 
     pub(crate) fn producers_in_turn() {

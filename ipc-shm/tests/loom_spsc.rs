@@ -41,8 +41,6 @@ fn main() {
         .case("slices_capacity_2", 2, &[0, 1], || slices(2))
         .case("payloads_are_handed_over", 1, &[], || slices(4))
         .reveals(&[Fault::StoresOrderNothing])
-        .case("slicing_producers_in_turn", 1, &[0, 1, 2], slicing_producers_in_turn)
-        .case("slicing_consumers_in_turn", 1, &[0, 1, 2], slicing_consumers_in_turn)
         .case("producers_in_turn", 2, &[0, 1, 2], producers_in_turn)
         .case("consumers_in_turn", 2, &[0, 1, 2], consumers_in_turn)
         .case("two_producers", 3, &[0, 1], two_producers)
@@ -60,6 +58,8 @@ fn main() {
     let suite = if deep {
         suite
             .case("deep_push_and_pop_capacity_2", 3, &[0, 1], || push_and_pop(2))
+            .case("slicing_producers_in_turn", 1, &[0, 1, 2], slicing_producers_in_turn)
+            .case("slicing_consumers_in_turn", 1, &[0, 1, 2], slicing_consumers_in_turn)
             .case("deep_producers_in_turn", 3, &[0, 1, 2], producers_in_turn)
             .case("deep_consumers_in_turn", 3, &[0, 1, 2], consumers_in_turn)
             .case("deep_producer_is_replaced", 2, &[0, 1, 2], deep_producer_is_replaced)
@@ -329,29 +329,8 @@ mod model {
         });
     }
 
-    /// `Disconnected` never comes before the last message of a producer that closed or died.
     pub(crate) fn last_message_before_disconnected() {
-        let shared = shared(2, 0);
-        let peer = start(producer, 0, &shared, 2);
-        sim::process(1, || {
-            let mut consumer = shared.ring.consumer().unwrap();
-            for _ in 0..4 {
-                match consumer.pop() {
-                    Ok(message) => shared.popped.lock().unwrap().push(message),
-                    Err(PopError::Empty) => {}
-                    Err(PopError::Disconnected) => {
-                        // Final: the producer is gone, and nobody else attaches here.
-                        assert_eq!(consumer.pop(), Err(PopError::Disconnected));
-                        let popped = shared.popped.lock().unwrap().len();
-                        assert!(popped >= shared.pushed.load(Relaxed), "a message came too late");
-                        break;
-                    }
-                    Err(error) => panic!("{error}"),
-                }
-            }
-        });
-        peer.join().unwrap();
-        sim::process(END, || shared.settle()).expect("nobody kills it");
+        loom_rings::last_message_before_disconnected::<R>();
     }
 
     /// `Disconnected` never comes to a producer for whose message there is room.

@@ -235,3 +235,31 @@ pub(crate) fn consumers_in_turn<R: ModelRing>(batch: usize, push: Push<R>, pop: 
     producer.join().unwrap();
     sim::process(END, || world.settle()).expect("nobody kills it");
 }
+
+/// `Disconnected` never comes before the last message of a producer that closed or died.
+pub(crate) fn last_message_before_disconnected<R: ModelRing>() {
+    let world = World::<R>::new(2, 0, 1);
+    let producer = {
+        let world = world.clone();
+        sim::spawn_thread(move || world.produce(0, 2, R::push_slice))
+    };
+    sim::process(1, || {
+        let mut consumer = world.ring.consumer().unwrap();
+        for _ in 0..4 {
+            match R::pop_slice(&mut consumer, 1) {
+                Ok(messages) => world.popped.lock().unwrap().extend(messages),
+                Err(PopError::Empty) => {}
+                Err(PopError::Disconnected) => {
+                    // Final: the producer is gone, and nobody else attaches here.
+                    assert_eq!(R::pop_slice(&mut consumer, 1), Err(PopError::Disconnected));
+                    let popped = world.popped.lock().unwrap().len();
+                    assert!(popped >= world.pushed[0].load(SeqCst), "a message came too late");
+                    break;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    });
+    producer.join().unwrap();
+    sim::process(END, || world.settle()).expect("nobody kills it");
+}
