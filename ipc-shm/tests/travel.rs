@@ -9,6 +9,7 @@ use ipc_core::baton;
 use ipc_core::connection::pair;
 use ipc_core::parcel::{Handle, Parcel, ParcelError};
 use ipc_core::process::{Context, ExitStatus, Process, StartMethod, fork_fn};
+use ipc_shm::ring::indexed;
 use ipc_shm::ring::spsc::{Ring, RingPlace};
 use ipc_shm::{Atomic, Place, PlaceError, Plan, Region, Shared};
 use ipc_sync::{Event, LockError, Mutex, Semaphore};
@@ -39,6 +40,8 @@ struct Work {
     line: RingPlace<u64>,
     total: Shared<Mutex<u64>>,
     ring: Ring<'static, [u32; 3]>,
+    batch: indexed::RingPlace<u64>,
+    batches: indexed::Ring<'static, u64>,
 }
 
 impl Work {
@@ -47,9 +50,12 @@ impl Work {
         let counter = plan.one().expect("a place");
         let lock = plan.one().expect("a place");
         let line = RingPlace::plan(&mut plan, 8).expect("a ring");
+        let batch = indexed::RingPlace::plan(&mut plan, 8).expect("a ring");
         let region = Region::planned(&plan).expect("a region");
         let total = Shared::in_region(0).expect("a region");
-        Self { region, counter, lock, line, total, ring: Ring::create(4).expect("a ring") }
+        let ring = Ring::create(4).expect("a ring");
+        let batches = indexed::Ring::create(4).expect("a ring");
+        Self { region, counter, lock, line, total, ring, batch, batches }
     }
 
     /// What the other process does.
@@ -59,6 +65,10 @@ impl Work {
         *self.total.lock().expect("nobody died") += 20;
         let line = Ring::in_region(&self.region, self.line).expect("here");
         line.producer().expect("a free end").push(7).expect("room");
+        let batch = indexed::Ring::in_region(&self.region, self.batch).expect("here");
+        assert_eq!(batch.producer().expect("a free end").push_slice(&[8, 9]), Ok(2));
+        let mut producer = self.batches.producer().expect("a free end");
+        assert_eq!(producer.push_slice(&[1, 2, 3]), Ok(3));
         let mut consumer = self.ring.consumer().expect("a free end");
         assert_eq!(consumer.pop(), Ok([1, 2, 3]));
     }
@@ -70,6 +80,12 @@ impl Work {
         assert_eq!(*self.total.lock().expect("nobody died"), 20);
         let line = Ring::in_region(&self.region, self.line).expect("here");
         assert_eq!(line.consumer().expect("a free end").pop(), Ok(7));
+        let batch = indexed::Ring::in_region(&self.region, self.batch).expect("here");
+        assert_eq!(batch.consumer().expect("a free end").pop(), Ok(8));
+        let mut messages = [0; 4];
+        let mut consumer = self.batches.consumer().expect("a free end");
+        assert_eq!(consumer.pop_slice(&mut messages), Ok(3));
+        assert_eq!(messages, [1, 2, 3, 0]);
     }
 
     /// A second handle to the same memory, as if it had come from elsewhere.
