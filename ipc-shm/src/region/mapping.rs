@@ -201,4 +201,26 @@ mod tests {
         assert_eq!(mirrored(&read_only, 2 * page, page), Err(Errno::ACCESS));
         assert_eq!(lines(&fd), 0);
     }
+
+    /// A lock of a thread that has forgotten it: the kernel goes there when the thread ends.
+    #[test]
+    #[cfg(feature = "std")]
+    fn a_mirror_with_an_armed_lock_in_it_keeps_its_addresses() {
+        use core::sync::atomic::AtomicU32;
+
+        let (fd, page) = (file(2), page());
+        let me = ProcessId::current().unwrap();
+        let map = Mapping::mirrored(fd.as_fd(), 2 * page, page).unwrap();
+        let addresses = map.addresses();
+        // In the mirror.
+        // SAFETY: aligned, and inside; only this thread uses it, while the mapping is there.
+        let gate = unsafe { map.at(2 * page).cast::<AtomicU32>().as_ref() };
+        // SAFETY: the addresses stay ours: that is what is tested; the word is never changed.
+        assert!(unsafe { baton::arm(gate, me) });
+        drop(map);
+        assert_eq!(lines(&fd), 0, "the memory is given back");
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let still = std::format!("{:x}-{:x} ---p", addresses.start, addresses.end);
+        assert!(maps.contains(&still), "the addresses are kept: {still} in {maps}");
+    }
 }

@@ -110,6 +110,8 @@
 mod batch;
 mod consumer;
 mod error;
+#[cfg(not(loom))]
+mod fixed;
 mod producer;
 mod record;
 mod reservation;
@@ -121,6 +123,8 @@ pub use batch::Record;
 pub use batch::{Batch, Peek};
 pub use consumer::Consumer;
 pub use error::{PopError, PushError, TooLong};
+#[cfg(not(loom))]
+pub use fixed::FixedRing;
 pub use producer::Producer;
 pub use reservation::Reservation;
 pub use ring::Ring;

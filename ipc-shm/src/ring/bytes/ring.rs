@@ -8,6 +8,7 @@ use rustix::fd::{BorrowedFd, OwnedFd};
 use super::record::{self, WORD};
 use super::{Consumer, Producer};
 use crate::layout::{Indexes, Payload};
+use crate::ring::indexed::end::Held;
 use crate::ring::{RingError, RoleError, home};
 #[cfg(not(loom))]
 use crate::{
@@ -44,6 +45,8 @@ type Home<'r> = home::Home<'r, Indexes, Payload<u64>>;
 /// ```
 pub struct Ring<'r> {
     home: Home<'r>,
+    /// Whether its ends map the words twice in a row.
+    in_a_row: bool,
 }
 
 static_assertions::assert_impl_all!(Ring<'static>: Send, Sync);
@@ -60,7 +63,7 @@ impl Ring<'static> {
         let words = words(capacity)?;
         // From a page on it may be mapped twice. Whole pages of 4096 bytes are that on most machines.
         let align = capacity.clamp(LINE, MAX_ALIGN);
-        Ok(Self { home: Home::create_at(align, Kind::Bytes, words)? })
+        Ok(Self::new(Home::create_at(align, Kind::Bytes, words)?))
     }
 
     /// The ring in a region that came from another process: see [`Region::from_fd`].
@@ -87,7 +90,7 @@ impl Ring<'static> {
         if !home.capacity().is_power_of_two() {
             return Err(AttachError::Corrupt);
         }
-        Ok(Self { home })
+        Ok(Self::new(home))
     }
 }
 
@@ -107,7 +110,7 @@ impl Ring<'static> {
     #[doc(hidden)]
     pub fn boxed_at(capacity: usize, start: u64) -> Result<Self, RingError> {
         let words = (0..words(capacity)?).map(|_| Payload(UnsafeCell::new(0)));
-        Ok(Self { home: Home::boxed(Indexes::at(start), words)? })
+        Ok(Self::new(Home::boxed(Indexes::at(start), words)?))
     }
 }
 
@@ -140,7 +143,29 @@ impl<'r> Ring<'r> {
         if !home.capacity().is_power_of_two() {
             return Err(PlaceError::NotHere);
         }
-        Ok(Self { home })
+        Ok(Self::new(home))
+    }
+
+    /// The ring made of `indexes` and `words`, whose number is a power of two.
+    #[cfg(not(loom))]
+    pub(super) fn of(indexes: &'r Indexes, words: &'r [Payload<u64>]) -> Self {
+        Self::new(Home::of(indexes, words))
+    }
+
+    fn new(home: Home<'r>) -> Self {
+        let in_a_row = home.can_be_in_a_row();
+        Self { home, in_a_row }
+    }
+
+    /// The same as if the pages of this machine were too large: for tests of such a peer.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn split(self) -> Self {
+        Self { in_a_row: false, ..self }
+    }
+
+    fn hold(&self) -> Result<Held<'r, u64>, RoleError> {
+        if self.in_a_row { self.home.hold_in_a_row() } else { self.home.hold() }
     }
 
     /// Becomes the ring's producer, where the last one stopped.
@@ -149,7 +174,7 @@ impl<'r> Ring<'r> {
     ///
     /// [`RoleError::Taken`] while a process that may be alive has this end, else see [`RoleError`].
     pub fn producer(&self) -> Result<Producer<'r>, RoleError> {
-        Producer::claim(self.home.hold_in_a_row()?)
+        Producer::claim(self.hold()?)
     }
 
     /// Becomes the ring's consumer, where the last one stopped.
@@ -158,7 +183,7 @@ impl<'r> Ring<'r> {
     ///
     /// As [`producer`](Self::producer).
     pub fn consumer(&self) -> Result<Consumer<'r>, RoleError> {
-        Consumer::claim(self.home.hold_in_a_row()?)
+        Consumer::claim(self.hold()?)
     }
 
     /// How many bytes the ring has for records and their headers.
@@ -179,7 +204,7 @@ impl<'r> Ring<'r> {
     /// An end of it takes twice the addresses, and no more memory.
     #[must_use]
     pub fn is_contiguous(&self) -> bool {
-        self.home.can_be_in_a_row()
+        self.in_a_row
     }
 
     /// The memfd of a ring that has a region of its own, to be sent to another process.

@@ -53,7 +53,12 @@ impl<T: Pod + Send, const N: usize> FixedRing<T, N> {
     #[must_use]
     pub fn ring(&self) -> Ring<'_, T> {
         const { assert!(N.is_power_of_two(), "an indexed ring's capacity is a power of two") };
-        Ring::of(&self.indexes, &self.slots)
+        let (indexes, slots) = self.parts();
+        Ring::of(indexes, slots)
+    }
+
+    pub(in crate::ring) fn parts(&self) -> (&Indexes, &[Payload<T>]) {
+        (&self.indexes, &self.slots)
     }
 
     const fn empty() -> Payload<T> {
