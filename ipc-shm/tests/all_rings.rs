@@ -17,6 +17,11 @@ list::all_rings! {
     untrusted_indexed: crate::rings::UntrustedIndexed,
 }
 
+list::all_but_types! {
+    bytes: crate::rings::Bytes,
+    untrusted_bytes: crate::rings::UntrustedBytes,
+}
+
 /// The two kinds of ends are of one ring, whoever takes which.
 macro_rules! ends_of_either_trust {
     ($($module:ident)*) => {$(

@@ -148,12 +148,18 @@ impl<'r, H, S> Home<'r, H, S> {
 
     /// As [`hold`](Self::hold), if nobody can take the memory away.
     pub(super) fn hold_sealed(&self) -> Result<Held<'r, H, S>, RoleError> {
+        self.check_sealed()?;
+        self.hold()
+    }
+
+    /// An error if somebody can take the memory away.
+    pub(super) fn check_sealed(&self) -> Result<(), RoleError> {
         match &self.0 {
             // What lies at a reference, or has a name, may lie in a file that others can truncate.
             #[cfg(not(loom))]
             Memory::In(_, Where::Anywhere, _) => Err(RoleError::NotSealed),
             // Such regions are sealed; what is on the heap is ours.
-            _ => self.hold(),
+            _ => Ok(()),
         }
     }
 

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use bytemuck::Pod;
 use ipc_shm::AttachError;
 use ipc_shm::ring::{
-    Peer, PopError, PushError, RingError, RoleError, Trusted, Untrusted, indexed, spsc,
+    Peer, PopError, PushError, RingError, RoleError, Trusted, Untrusted, bytes, indexed, spsc,
 };
 
 /// What the tests send: any plain data.
@@ -302,4 +302,163 @@ impl TestRing for UntrustedIndexed {
     fn words<T: Message>(capacity: usize) -> Vec<u64> {
         Indexed::words::<T>(capacity)
     }
+}
+
+/// `ring::bytes`, with one record for each message.
+pub enum Bytes {}
+
+/// `ring::bytes`, by ends that trust nobody.
+pub enum UntrustedBytes {}
+
+/// How many bytes of a ring a record with one message takes.
+fn record<T>() -> usize {
+    8 + size_of::<T>().next_multiple_of(8)
+}
+
+/// A ring that holds `capacity` records, and more if that is no power of two. Too much stays too much.
+fn bytes_for<T>(capacity: usize) -> usize {
+    let bytes = capacity.checked_mul(record::<T>()).and_then(usize::checked_next_power_of_two);
+    bytes.unwrap_or(1 << (usize::BITS - 1))
+}
+
+/// What the ring of bytes says, to somebody who only ever sends messages that fit.
+fn not_pushed<T>(error: bytes::PushError, message: T) -> PushError<T> {
+    match error {
+        bytes::PushError::Full => PushError::Full(message),
+        bytes::PushError::Disconnected => PushError::Disconnected(message),
+        bytes::PushError::Corrupt => PushError::Corrupt(message),
+        error => panic!("{error}"),
+    }
+}
+
+/// The same, to somebody who only ever gets what was sent so.
+fn not_popped(error: bytes::PopError) -> PopError {
+    match error {
+        bytes::PopError::Empty => PopError::Empty,
+        bytes::PopError::Disconnected => PopError::Disconnected,
+        bytes::PopError::Corrupt => PopError::Corrupt,
+        error => panic!("{error}"),
+    }
+}
+
+/// What says which records are messages of the tests.
+const TAG: u32 = 0x7461_6721;
+
+macro_rules! ring_of_records {
+    ($name:literal, $trust:ident, $producer:ident, $consumer:ident) => {
+        const NAME: &'static str = $name;
+        const WHOLE_SLICES: bool = false;
+
+        type Ring<T: Message> = bytes::Ring<'static>;
+        type Producer<T: Message> = bytes::Producer<'static, $trust>;
+        type Consumer<T: Message> = bytes::Consumer<'static, $trust>;
+
+        fn refusal(capacity: usize) -> Option<RingError> {
+            Indexed::refusal(capacity)
+        }
+
+        fn create<T: Message>(capacity: usize) -> Result<Self::Ring<T>, RingError> {
+            Self::refusal(capacity).map_or(Ok(()), Err)?;
+            bytes::Ring::create(bytes_for::<T>(capacity))
+        }
+
+        fn boxed_at<T: Message>(capacity: usize, start: u64) -> Result<Self::Ring<T>, RingError> {
+            Self::refusal(capacity).map_or(Ok(()), Err)?;
+            bytes::Ring::boxed_at(bytes_for::<T>(capacity), start)
+        }
+
+        fn from_fd<T: Message>(fd: OwnedFd) -> Result<Self::Ring<T>, AttachError> {
+            bytes::Ring::from_fd(fd)
+        }
+
+        fn fd<T: Message>(ring: &Self::Ring<T>) -> OwnedFd {
+            ring.as_fd().expect("a region of its own").try_clone_to_owned().expect("descriptors")
+        }
+
+        fn capacity<T: Message>(ring: &Self::Ring<T>) -> usize {
+            ring.capacity() / record::<T>()
+        }
+
+        fn producer<T: Message>(ring: &Self::Ring<T>) -> Result<Self::Producer<T>, RoleError> {
+            ring.$producer()
+        }
+
+        fn consumer<T: Message>(ring: &Self::Ring<T>) -> Result<Self::Consumer<T>, RoleError> {
+            ring.$consumer()
+        }
+
+        fn push<T: Message>(
+            producer: &mut Self::Producer<T>,
+            message: T,
+        ) -> Result<(), PushError<T>> {
+            producer
+                .push(TAG, bytemuck::bytes_of(&message))
+                .map_err(|error| not_pushed(error, message))
+        }
+
+        fn pop<T: Message>(consumer: &mut Self::Consumer<T>) -> Result<T, PopError> {
+            let mut message = T::zeroed();
+            let found = consumer.pop(bytemuck::bytes_of_mut(&mut message)).map_err(not_popped)?;
+            assert_eq!(found, (TAG, size_of::<T>()));
+            Ok(message)
+        }
+
+        /// One record after the other.
+        fn push_slice<T: Message>(
+            producer: &mut Self::Producer<T>,
+            messages: &[T],
+        ) -> Result<usize, PushError<()>> {
+            for (pushed, &message) in messages.iter().enumerate() {
+                match Self::push(producer, message) {
+                    Ok(()) => {}
+                    Err(PushError::Full(_)) if pushed > 0 => return Ok(pushed),
+                    Err(PushError::Disconnected(_)) if pushed > 0 => return Ok(pushed),
+                    Err(PushError::Full(_)) => return Err(PushError::Full(())),
+                    Err(PushError::Disconnected(_)) => return Err(PushError::Disconnected(())),
+                    Err(PushError::Corrupt(_)) => return Err(PushError::Corrupt(())),
+                }
+            }
+            Ok(messages.len())
+        }
+
+        /// A batch.
+        fn pop_slice<T: Message>(
+            consumer: &mut Self::Consumer<T>,
+            messages: &mut [T],
+        ) -> Result<usize, PopError> {
+            if messages.is_empty() {
+                return Ok(0);
+            }
+            let mut batch = consumer.batch().map_err(not_popped)?;
+            for message in messages {
+                match batch.copy_next(bytemuck::bytes_of_mut(message)).map_err(not_popped)? {
+                    Some(found) => assert_eq!(found, (TAG, size_of::<T>())),
+                    None => break,
+                }
+            }
+            let count = batch.count();
+            batch.release();
+            Ok(count)
+        }
+
+        fn peer_of_producer<T: Message>(producer: &Self::Producer<T>) -> Peer {
+            producer.peer()
+        }
+
+        fn peer_of_consumer<T: Message>(consumer: &Self::Consumer<T>) -> Peer {
+            consumer.peer()
+        }
+
+        fn words<T: Message>(capacity: usize) -> Vec<u64> {
+            Indexed::words::<T>(capacity)
+        }
+    };
+}
+
+impl TestRing for Bytes {
+    ring_of_records!("bytes", Trusted, producer, consumer);
+}
+
+impl TestRing for UntrustedBytes {
+    ring_of_records!("untrusted bytes", Untrusted, untrusted_producer, untrusted_consumer);
 }

@@ -1,6 +1,7 @@
 //! [`Batch`], [`Peek`] and [`Record`]: records that are read where they lie.
 
 use core::fmt;
+use core::marker::PhantomData;
 
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
@@ -9,24 +10,27 @@ use super::consumer::header;
 use super::record::Header;
 use super::{PopError, words};
 use crate::ring::indexed::end::{End, Reads};
+use crate::ring::{Trust, Trusted, Untrusted};
 
 /// Records that are released together: see [`Consumer::batch`](super::Consumer::batch).
 ///
 /// Dropping it, or dying, releases nothing: the next look gives the same records again.
-pub struct Batch<'a, 'r> {
+pub struct Batch<'a, 'r, M: Trust = Trusted> {
     end: &'a mut End<'r, Reads, u64>,
     /// How many words had been published when it began.
     words: u64,
     /// The words of the records that were read.
     read: u64,
     count: usize,
+    mode: PhantomData<M>,
 }
 
 static_assertions::assert_impl_all!(Batch<'static, 'static>: Send, Sync);
+static_assertions::assert_impl_all!(Batch<'static, 'static, Untrusted>: Send, Sync);
 
-impl<'a, 'r> Batch<'a, 'r> {
+impl<'a, 'r, M: Trust> Batch<'a, 'r, M> {
     pub(super) fn new(end: &'a mut End<'r, Reads, u64>, words: u64) -> Self {
-        Self { end, words, read: 0, count: 0 }
+        Self { end, words, read: 0, count: 0, mode: PhantomData }
     }
 
     /// Copies the next record into the start of `buffer`. Gives its tag and its length, or `None` if all have been
@@ -40,7 +44,7 @@ impl<'a, 'r> Batch<'a, 'r> {
         let Some(bytes) = buffer.get_mut(..header.len) else {
             return Err(PopError::BufferTooSmall { len: header.len });
         };
-        words::get(self.end, self.read, bytes);
+        words::get::<M>(self.end, self.read, bytes);
         self.pass(header);
         Ok(Some((header.tag, header.len)))
     }
@@ -66,7 +70,7 @@ impl<'a, 'r> Batch<'a, 'r> {
             // It began with at least one.
             return if self.words > 0 { Ok(None) } else { Err(PopError::Corrupt) };
         }
-        let next = header(self.end, self.read, self.words - self.read);
+        let next = header::<M>(self.end, self.read, self.words - self.read);
         if next.is_err() {
             // Nothing is ours any more.
             (self.words, self.read) = (0, 0);
@@ -97,7 +101,7 @@ impl Batch<'_, '_> {
     }
 }
 
-impl fmt::Debug for Batch<'_, '_> {
+impl<M: Trust> fmt::Debug for Batch<'_, '_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch").field("count", &self.count).finish_non_exhaustive()
     }

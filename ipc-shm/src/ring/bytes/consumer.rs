@@ -1,6 +1,7 @@
 //! [`Consumer`]: the reading end.
 
 use core::fmt;
+use core::marker::PhantomData;
 
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
@@ -8,21 +9,25 @@ use alloc::vec::Vec;
 use super::record::{self, Header, WORD};
 use super::{Batch, Peek, PopError, words};
 use crate::ring::indexed::end::{End, Held, Reads};
-use crate::ring::{Peer, RoleError};
+use crate::ring::{Peer, RoleError, Trust, Trusted, Untrusted};
 
 /// The reading end of a [`Ring`](super::Ring).
 ///
 /// Dropping it closes the end: the producer is told when there is no room, and another consumer may attach and go on.
 /// If this process dies, the same happens as soon as somebody asks the kernel.
-pub struct Consumer<'r> {
+///
+/// `M` says whether it trusts the other side: see [`Ring::untrusted_consumer`](super::Ring::untrusted_consumer).
+pub struct Consumer<'r, M: Trust = Trusted> {
     end: End<'r, Reads, u64>,
+    mode: PhantomData<M>,
 }
 
 static_assertions::assert_impl_all!(Consumer<'static>: Send, Sync);
+static_assertions::assert_impl_all!(Consumer<'static, Untrusted>: Send, Sync);
 
-impl<'r> Consumer<'r> {
+impl<'r, M: Trust> Consumer<'r, M> {
     pub(super) fn claim(ring: Held<'r, u64>) -> Result<Self, RoleError> {
-        Ok(Self { end: End::claim(ring)? })
+        Ok(Self { end: End::claim(ring)?, mode: PhantomData })
     }
 
     /// Copies the next record into the start of `buffer` and releases it. Never waits. Gives its tag and its length.
@@ -55,7 +60,7 @@ impl<'r> Consumer<'r> {
         let Some(bytes) = buffer.get_mut(..header.len) else {
             return Err(PopError::BufferTooSmall { len: header.len });
         };
-        words::get(&self.end, 0, bytes);
+        words::get::<M>(&self.end, 0, bytes);
         self.end.advance(header.words() as u64);
         Ok((header.tag, header.len))
     }
@@ -75,7 +80,7 @@ impl<'r> Consumer<'r> {
             .try_reserve_exact(header.len)
             .map_err(|_| PopError::OutOfMemory { len: header.len })?;
         bytes.resize(header.len, 0);
-        words::get(&self.end, 0, &mut bytes);
+        words::get::<M>(&self.end, 0, &mut bytes);
         self.end.advance(header.words() as u64);
         Ok((header.tag, bytes))
     }
@@ -136,7 +141,7 @@ impl<'r> Consumer<'r> {
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     #[inline]
-    pub fn batch(&mut self) -> Result<Batch<'_, 'r>, PopError> {
+    pub fn batch(&mut self) -> Result<Batch<'_, 'r, M>, PopError> {
         let all = self.end.capacity() as u64;
         // The least is one, and more than there can be is wanted: a look at what is there now.
         let words = self.end.ready(1, all).map_err(|refused| refused.pop())?;
@@ -147,7 +152,7 @@ impl<'r> Consumer<'r> {
     #[inline]
     fn next(&mut self) -> Result<Header, PopError> {
         let words = self.end.ready(1, 1).map_err(|refused| refused.pop())?;
-        header(&mut self.end, 0, words)
+        header::<M>(&mut self.end, 0, words)
     }
 }
 
@@ -183,18 +188,18 @@ impl<'r> Consumer<'r> {
 
 /// The header of the record at `record`, of which at most `words` words are there.
 #[inline]
-pub(super) fn header(
+pub(super) fn header<M: Trust>(
     end: &mut End<'_, Reads, u64>,
     record: u64,
     words: u64,
 ) -> Result<Header, PopError> {
-    match Header::from_word(words::header(end, record), words as usize) {
+    match Header::from_word(words::header::<M>(end, record), words as usize) {
         Some(header) => Ok(header),
         None => Err(end.damaged().pop().into()),
     }
 }
 
-impl fmt::Debug for Consumer<'_> {
+impl<M: Trust> fmt::Debug for Consumer<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Consumer").field("capacity", &self.capacity()).finish_non_exhaustive()
     }

@@ -55,6 +55,9 @@
 //! | [`peek`](Consumer::peek) | gives the bytes where they lie, until they are released |
 //! | [`batch`](Consumer::batch) | gives all records there are, one by one, and releases them by a single store |
 //!
+//! An end that [does not trust](super#trust) its peer ([`untrusted_consumer`](Ring::untrusted_consumer)) copies: it has no
+//! `reserve`, no `peek`, and of a batch only [copies](Batch::copy_next).
+//!
 //! # Where the records lie
 //!
 //! It is an [indexed](super::indexed) ring of words of 8 bytes. A record is one word of header (its size, its tag),
@@ -87,7 +90,7 @@
 //!
 //! The size in a header counts the header itself, so it is never less than 8: all-zero memory is no record, and a
 //! punched hole reads as damage. A size that leads beyond the producer's position is damage as well, and is seen before
-//! anything is read. Damage is sticky: the handle answers [`Corrupt`](PopError::Corrupt) from then on.
+//! anything is read; an end reads a header once, and uses what it has checked. Damage is sticky: the handle answers [`Corrupt`](PopError::Corrupt) from then on.
 //!
 //! # Deaths
 //!

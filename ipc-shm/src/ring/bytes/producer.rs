@@ -1,25 +1,30 @@
 //! [`Producer`]: the writing end.
 
 use core::fmt;
+use core::marker::PhantomData;
 
 use super::record::{self, Header, WORD};
 use super::{PushError, Reservation, words};
 use crate::ring::indexed::end::{End, Held, Writes};
-use crate::ring::{Peer, RoleError};
+use crate::ring::{Peer, RoleError, Trust, Trusted, Untrusted};
 
 /// The writing end of a [`Ring`](super::Ring).
 ///
 /// Dropping it closes the end: the consumer is told once it has popped what is in the ring, and another producer may
 /// attach. If this process dies, the same happens as soon as somebody asks the kernel.
-pub struct Producer<'r> {
+///
+/// `M` says whether it trusts the other side: see [`Ring::untrusted_producer`](super::Ring::untrusted_producer).
+pub struct Producer<'r, M: Trust = Trusted> {
     end: End<'r, Writes, u64>,
+    mode: PhantomData<M>,
 }
 
 static_assertions::assert_impl_all!(Producer<'static>: Send, Sync);
+static_assertions::assert_impl_all!(Producer<'static, Untrusted>: Send, Sync);
 
-impl<'r> Producer<'r> {
+impl<'r, M: Trust> Producer<'r, M> {
     pub(super) fn claim(ring: Held<'r, u64>) -> Result<Self, RoleError> {
-        Ok(Self { end: End::claim(ring)? })
+        Ok(Self { end: End::claim(ring)?, mode: PhantomData })
     }
 
     /// Copies `bytes` into the ring, as one record. Never waits.
@@ -46,7 +51,7 @@ impl<'r> Producer<'r> {
     #[inline]
     pub fn push(&mut self, tag: u32, bytes: &[u8]) -> Result<(), PushError> {
         self.make_room(bytes.len())?;
-        words::put(&mut self.end, 0, bytes);
+        words::put::<M>(&mut self.end, 0, bytes);
         self.publish(Header { tag, len: bytes.len() });
         Ok(())
     }
@@ -73,7 +78,7 @@ impl<'r> Producer<'r> {
         self.make_room(len)?;
         let mut at = 0;
         for part in parts {
-            words::put(&mut self.end, at, part);
+            words::put::<M>(&mut self.end, at, part);
             at += part.len();
         }
         self.publish(Header { tag, len });
@@ -122,7 +127,7 @@ impl<'r> Producer<'r> {
     /// The bytes are there.
     #[inline]
     fn publish(&mut self, header: Header) {
-        words::put_header(&mut self.end, header.to_word());
+        words::put_header::<M>(&mut self.end, header.to_word());
         self.end.advance(header.words() as u64);
     }
 }
@@ -158,7 +163,7 @@ impl<'r> Producer<'r> {
     }
 }
 
-impl fmt::Debug for Producer<'_> {
+impl<M: Trust> fmt::Debug for Producer<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Producer").field("capacity", &self.capacity()).finish_non_exhaustive()
     }

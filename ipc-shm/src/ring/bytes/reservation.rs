@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::record::Header;
 use super::{TooLong, words};
+use crate::ring::Trusted;
 use crate::ring::indexed::end::{End, Writes};
 
 /// Room for a record, to be filled where it lies: see [`Producer::reserve`](super::Producer::reserve).
@@ -75,7 +76,7 @@ impl<'a, 'r> Reservation<'a, 'r> {
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
         let at = self.written;
         self.advance(bytes.len())?;
-        words::put(self.end, at, bytes);
+        words::put::<Trusted>(self.end, at, bytes);
         Ok(())
     }
 
@@ -83,7 +84,7 @@ impl<'a, 'r> Reservation<'a, 'r> {
     #[inline]
     pub fn commit(self, tag: u32) {
         let header = Header { tag, len: self.written };
-        words::put_header(self.end, header.to_word());
+        words::put_header::<Trusted>(self.end, header.to_word());
         self.end.advance(header.words() as u64);
     }
 }

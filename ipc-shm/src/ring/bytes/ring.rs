@@ -9,7 +9,7 @@ use super::record::{self, WORD};
 use super::{Consumer, Producer};
 use crate::layout::{Indexes, Payload};
 use crate::ring::indexed::end::Held;
-use crate::ring::{RingError, RoleError, home};
+use crate::ring::{RingError, RoleError, Untrusted, home};
 #[cfg(not(loom))]
 use crate::{
     AttachError, Kind, PlaceError, Plan, Region,
@@ -183,6 +183,68 @@ impl<'r> Ring<'r> {
     ///
     /// As [`producer`](Self::producer).
     pub fn consumer(&self) -> Result<Consumer<'r>, RoleError> {
+        Consumer::claim(self.hold()?)
+    }
+
+    /// Becomes the ring's producer, and believes nothing that the other side may have written: see
+    /// [the module](crate::ring#trust).
+    ///
+    /// # Errors
+    ///
+    /// As [`producer`](Self::producer), and [`RoleError::NotSealed`] if the memory of the ring could be taken away.
+    ///
+    /// # Examples
+    ///
+    /// A host and the plugin that it does not trust:
+    ///
+    /// ```
+    /// use ipc_shm::ring::bytes::{PopError, Ring};
+    ///
+    /// let ring = Ring::create(4096)?;
+    /// let mut from_plugin = ring.untrusted_consumer()?;
+    /// ring.producer()?.push(1, b"draw")?; // In the plugin's process.
+    /// let mut message = [0; 256];
+    /// match from_plugin.pop(&mut message) {
+    ///     Ok((1, len)) => assert_eq!(&message[..len], b"draw"), // Ours now: it cannot change any more.
+    ///     Ok((tag, _)) => println!("no such command: {tag}"),
+    ///     Err(PopError::BufferTooSmall { len }) => println!("end it: it sends {len} bytes at once"),
+    ///     Err(error) => println!("end it: {error}"),
+    /// }
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
+    /// It lends nothing out of the ring, for the peer could change it at any time:
+    ///
+    /// ```compile_fail,E0599
+    /// let ring = ipc_shm::ring::bytes::Ring::create(64).unwrap();
+    /// let mut producer = ring.untrusted_producer().unwrap();
+    /// let room = producer.reserve(1);
+    /// ```
+    ///
+    /// ```compile_fail,E0599
+    /// let ring = ipc_shm::ring::bytes::Ring::create(64).unwrap();
+    /// let mut consumer = ring.untrusted_consumer().unwrap();
+    /// let record = consumer.peek();
+    /// ```
+    ///
+    /// ```compile_fail,E0599
+    /// let ring = ipc_shm::ring::bytes::Ring::create(64).unwrap();
+    /// let mut consumer = ring.untrusted_consumer().unwrap();
+    /// let mut batch = consumer.batch().unwrap();
+    /// let record = batch.next_record();
+    /// ```
+    pub fn untrusted_producer(&self) -> Result<Producer<'r, Untrusted>, RoleError> {
+        self.home.check_sealed()?;
+        Producer::claim(self.hold()?)
+    }
+
+    /// Becomes the ring's consumer, and believes nothing that the other side may have written.
+    ///
+    /// # Errors
+    ///
+    /// As [`untrusted_producer`](Self::untrusted_producer).
+    pub fn untrusted_consumer(&self) -> Result<Consumer<'r, Untrusted>, RoleError> {
+        self.home.check_sealed()?;
         Consumer::claim(self.hold()?)
     }
 

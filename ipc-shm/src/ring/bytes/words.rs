@@ -13,55 +13,56 @@
 use core::ptr::NonNull;
 
 use super::record::WORD;
+use crate::ring::Trust;
 #[cfg(not(loom))]
 use crate::ring::indexed::end::Side;
 use crate::ring::indexed::end::{End, Reads, Writes};
 
 /// The first word of the record at `record`. It is read once.
 #[inline]
-pub(super) fn header(end: &End<'_, Reads, u64>, record: u64) -> u64 {
+pub(super) fn header<M: Trust>(end: &End<'_, Reads, u64>, record: u64) -> u64 {
     // SAFETY: the end's slots live as long as it does.
     let slot = unsafe { end.slot(record).as_ref() };
     // SAFETY: the word is ours; any bytes are a number.
-    slot.0.with(|word| unsafe { word.read() })
+    slot.0.with(|word| unsafe { M::read(word) })
 }
 
 /// Writes the first word of the record that comes next.
 #[inline]
-pub(super) fn put_header(end: &mut End<'_, Writes, u64>, header: u64) {
+pub(super) fn put_header<M: Trust>(end: &mut End<'_, Writes, u64>, header: u64) {
     // SAFETY: the end's slots live as long as it does.
     let slot = unsafe { end.slot(0).as_ref() };
     // SAFETY: the word is ours.
-    slot.0.with_mut(|word| unsafe { word.write(header) });
+    slot.0.with_mut(|word| unsafe { M::write(word, header) });
 }
 
 /// Copies `bytes` to byte `at` of the record that comes next.
 #[cfg(not(loom))]
 #[inline]
-pub(super) fn put(end: &mut End<'_, Writes, u64>, at: usize, bytes: &[u8]) {
+pub(super) fn put<M: Trust>(end: &mut End<'_, Writes, u64>, at: usize, bytes: &[u8]) {
     let [first, second] = pieces(end, 0, at, bytes.len());
     // The pieces are as long as the bytes, so this split is in bounds.
     let (before, after) = bytes.split_at(first.len());
     // SAFETY: as many bytes, and ours.
-    unsafe { first.cast::<u8>().as_ptr().copy_from_nonoverlapping(before.as_ptr(), before.len()) };
-    // SAFETY: as above.
-    unsafe { second.cast::<u8>().as_ptr().copy_from_nonoverlapping(after.as_ptr(), after.len()) };
+    unsafe { M::copy_in(before.as_ptr(), first.cast().as_ptr(), before.len()) };
+    if !after.is_empty() {
+        // SAFETY: as above.
+        unsafe { M::copy_in(after.as_ptr(), second.cast().as_ptr(), after.len()) };
+    }
 }
 
 /// Copies the first bytes of the record at `record` into `bytes`.
 #[cfg(not(loom))]
 #[inline]
-pub(super) fn get(end: &End<'_, Reads, u64>, record: u64, bytes: &mut [u8]) {
+pub(super) fn get<M: Trust>(end: &End<'_, Reads, u64>, record: u64, bytes: &mut [u8]) {
     let [first, second] = pieces(end, record, 0, bytes.len());
     let (before, after) = bytes.split_at_mut(first.len());
     // SAFETY: as many bytes, and ours.
-    unsafe {
-        before.as_mut_ptr().copy_from_nonoverlapping(first.cast::<u8>().as_ptr(), before.len())
-    };
-    // SAFETY: as above.
-    unsafe {
-        after.as_mut_ptr().copy_from_nonoverlapping(second.cast::<u8>().as_ptr(), after.len())
-    };
+    unsafe { M::copy_out(first.cast().as_ptr(), before.as_mut_ptr(), before.len()) };
+    if !after.is_empty() {
+        // SAFETY: as above.
+        unsafe { M::copy_out(second.cast().as_ptr(), after.as_mut_ptr(), after.len()) };
+    }
 }
 
 /// The first `len` bytes of the record at `record`.
@@ -119,21 +120,22 @@ fn pieces<S: Side>(
 
 /// The model watches each word by itself.
 #[cfg(loom)]
-pub(super) fn put(end: &mut End<'_, Writes, u64>, at: usize, bytes: &[u8]) {
+pub(super) fn put<M: Trust>(end: &mut End<'_, Writes, u64>, at: usize, bytes: &[u8]) {
     for (byte, at) in bytes.iter().zip(at..) {
         // SAFETY: the end's slots live as long as it does.
         let slot = unsafe { end.slot(1 + (at / WORD) as u64).as_ref() };
         // SAFETY: the word is ours.
-        slot.0.with_mut(|word| unsafe { word.cast::<u8>().add(at % WORD).write(*byte) });
+        slot.0
+            .with_mut(|word| unsafe { M::write(word.cast::<u8>().wrapping_add(at % WORD), *byte) });
     }
 }
 
 #[cfg(loom)]
-pub(super) fn get(end: &End<'_, Reads, u64>, record: u64, bytes: &mut [u8]) {
+pub(super) fn get<M: Trust>(end: &End<'_, Reads, u64>, record: u64, bytes: &mut [u8]) {
     for (byte, at) in bytes.iter_mut().zip(0..) {
         // SAFETY: the end's slots live as long as it does.
         let slot = unsafe { end.slot(record + 1 + (at / WORD) as u64).as_ref() };
         // SAFETY: the word is ours; any bytes are a number.
-        *byte = slot.0.with(|word| unsafe { word.cast::<u8>().add(at % WORD).read() });
+        *byte = slot.0.with(|word| unsafe { M::read(word.cast::<u8>().wrapping_add(at % WORD)) });
     }
 }

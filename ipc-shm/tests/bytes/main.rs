@@ -2,6 +2,10 @@
 
 extern crate alloc;
 
+mod damage;
+#[allow(unreachable_pub, reason = "shared with the fuzz target")]
+mod model;
+
 use ipc_core::identity::ProcessId;
 use ipc_shm::ring::bytes::{
     Batch, Consumer, PopError, Producer, PushError, Ring, RingPlace, TooLong,
@@ -394,10 +398,8 @@ fn very_old_rings() {
 #[test]
 fn threads() {
     ipc_testkit::watchdog::watch();
-    for (ring, count) in both(64)
-        .map(|ring| (ring, 1_000))
-        .into_iter()
-        .chain(both(page()).map(|ring| (ring, 10_000)))
+    for (ring, count) in
+        both(64).map(|ring| (ring, 300)).into_iter().chain(both(page()).map(|ring| (ring, 3_000)))
     {
         let count = if cfg!(miri) { 50 } else { count };
         let (mut producer, mut consumer) = ends(&ring);
@@ -448,168 +450,56 @@ fn threads() {
     }
 }
 
-/// What somebody else may have written, or what a hole in the file leaves.
-mod damage {
-    use super::*;
-    use std::fs::File;
-    use std::os::unix::fs::FileExt as _;
+/// Random operations, compared with a queue that cannot fail.
+mod against_a_model {
+    use super::model::{self, Bug, Covered};
 
-    const TAIL: u64 = 4096 + 128;
-    const HEAD: u64 = 4096 + 256;
-
-    fn file(ring: &Ring<'_>) -> File {
-        File::from(ring.as_fd().unwrap().try_clone_to_owned().unwrap())
+    /// 1500 bytes of random operations.
+    fn operations(seed: u64) -> Vec<u8> {
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed);
+        let mut byte = || {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            (random >> 32) as u8
+        };
+        (0..1500).map(|_| byte()).collect()
     }
-
-    fn write(ring: &Ring<'_>, offset: u64, word: u64) {
-        file(ring).write_all_at(&word.to_ne_bytes(), offset).unwrap();
-    }
-
-    /// Where the words begin: at a multiple of their bytes, behind the head.
-    fn words(ring: &Ring<'_>) -> u64 {
-        let align = (ring.capacity() as u64).clamp(128, 4096);
-        4096 + 384_u64.next_multiple_of(align)
-    }
-
-    /// A split ring and a contiguous one, in each of which a record of 20 bytes is ready, the third, at word 2.
-    fn rings() -> [(Ring<'static>, Consumer<'static>, u64); 2] {
-        [64, page()].map(|capacity| {
-            let ring = Ring::create(capacity).unwrap();
-            let (mut producer, mut consumer) = ends(&ring);
-            for _ in 0..2 {
-                producer.push(0, &[]).unwrap();
-                consumer.pop(&mut []).unwrap();
-            }
-            producer.push(7, &bytes(7, 20)).unwrap();
-            let header = words(&ring) + 16;
-            (ring, consumer, header)
-        })
-    }
-
-    type Reader = fn(&mut Consumer<'_>) -> Result<(), PopError>;
-
-    /// Each way to read, on a consumer of its own.
-    const READERS: [Reader; 5] = [
-        |consumer| consumer.pop(&mut [0; 64]).map(drop),
-        |consumer| consumer.pop(&mut []).map(drop),
-        |consumer| consumer.pop_vec().map(drop),
-        |consumer| consumer.peek().map(|peek| assert_eq!(peek.record().len(), 20)),
-        |consumer| {
-            let mut batch = consumer.batch()?;
-            let first = batch.next_record().map(drop);
-            if first.is_err() {
-                assert_eq!(batch.next_record().map(drop), first, "not the end of the batch");
-                assert_eq!(batch.copy_next(&mut [0; 64]).map(drop), first);
-                batch.release();
-            }
-            first
-        },
-    ];
 
     #[test]
-    fn h06_a_size_that_no_producer_writes() {
-        let tag = u64::from(7_u32) << 32;
-        let sizes = [
-            0,
-            3,
-            7,
-            33,
-            36,
-            40,
-            64,
-            72,
-            4096,
-            4104,
-            1 << 31,
-            u64::from(u32::MAX) - 7,
-            u64::from(u32::MAX),
-        ];
-        let mut tried = 0;
-        for (size, read) in sizes.into_iter().flat_map(|size| READERS.map(|read| (size, read))) {
-            for (ring, mut consumer, header) in rings() {
-                let mut right = [0; 8];
-                file(&ring).read_exact_at(&mut right, header).unwrap();
-                assert_eq!(u64::from_le_bytes(right), tag | 28, "where the header lies");
-                write(&ring, header, tag | size);
-                assert_eq!(read(&mut consumer), Err(PopError::Corrupt), "{size}");
-                // Sticky, even if the size becomes right.
-                write(&ring, header, tag | 28);
-                assert_eq!(read(&mut consumer), Err(PopError::Corrupt), "{size}");
-                // Not for a new consumer: what lies there is a record.
-                drop(consumer);
-                assert_eq!(ring.consumer().unwrap().pop_vec(), Ok((7, bytes(7, 20))));
-                tried += 1;
-            }
+    fn fixed_seeds() {
+        ipc_testkit::watchdog::watch();
+        let mut covered = Covered::default();
+        for seed in 1..=if cfg!(miri) { 2 } else { 300 } {
+            let run = model::run(&operations(seed), Bug::Nothing);
+            covered.add(run.unwrap_or_else(|error| panic!("seed {seed}: {error}")));
         }
-        assert_eq!(tried, 13 * 5 * 2);
+        println!("{covered:?}");
+        covered.assert_enough(&[]);
     }
 
     #[test]
-    fn h06_a_size_within_what_is_there_is_believed() {
-        for (ring, mut consumer, header) in rings() {
-            for size in 8..=32 {
-                write(&ring, header, size);
-                let len = size as usize - 8;
-                assert_eq!(
-                    consumer.pop(&mut []).err(),
-                    (len > 0).then_some(PopError::BufferTooSmall { len })
-                );
-                if len == 0 {
-                    // The rest is read as a record then, which it is not.
-                    assert_eq!(consumer.pop_vec(), Err(PopError::Corrupt));
-                    drop(consumer);
-                    write(&ring, HEAD, 2);
-                    consumer = ring.consumer().unwrap();
-                }
-            }
+    fn corpus() {
+        ipc_testkit::watchdog::watch();
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/ring_bytes");
+        let mut files = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let run = model::run(&std::fs::read(&path).unwrap(), Bug::Nothing);
+            run.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            files += 1;
         }
+        assert!(files >= 5, "the corpus is committed");
     }
 
     #[test]
-    fn h09_a_punched_hole_is_no_record() {
-        for (ring, mut consumer, header) in rings() {
-            write(&ring, header, 0);
-            assert_eq!(consumer.pop_vec(), Err(PopError::Corrupt));
-        }
-    }
-
-    #[test]
-    fn h04_h05_positions_that_no_peer_has() {
-        let read_all = |consumer: &mut Consumer<'_>| consumer.batch().map(drop);
-        for (ring, mut consumer, _) in rings() {
-            let all = ring.capacity() as u64 / 8;
-            // Moved back, or further than the ring is long, or anywhere.
-            for tail in [1, 4, 2 + all + 1, 1 << 63, u64::MAX] {
-                drop(consumer);
-                write(&ring, TAIL, 6);
-                consumer = ring.consumer().unwrap();
-                assert_eq!(read_all(&mut consumer), Ok(()));
-                write(&ring, TAIL, tail);
-                assert_eq!(read_all(&mut consumer), Err(PopError::Corrupt), "{tail}");
-                write(&ring, TAIL, 6);
-                assert_eq!(consumer.pop_vec(), Err(PopError::Corrupt), "sticky");
-                write(&ring, TAIL, tail);
-                drop(consumer);
-                let attached = ring.consumer().map(drop);
-                assert!(tail == 4 || attached == Err(RoleError::Corrupt), "{tail}: {attached:?}");
-                write(&ring, TAIL, 6);
-                consumer = ring.consumer().unwrap();
-            }
-            drop(consumer);
-            write(&ring, TAIL, 6);
-            for head in [1, 7 + all, 100 + all, 1 << 63, u64::MAX] {
-                write(&ring, HEAD, 2);
-                let mut producer = ring.producer().unwrap();
-                write(&ring, HEAD, head);
-                // Until there is no room that it knows of.
-                let mut answers =
-                    core::iter::repeat_with(|| producer.push(0, &[])).take(1 + all as usize);
-                assert!(answers.any(|answer| answer == Err(PushError::Corrupt)), "{head}");
-                write(&ring, HEAD, 2);
-                assert_eq!(producer.push(0, &[]), Err(PushError::Corrupt), "sticky");
-                drop(producer);
-                write(&ring, TAIL, 6);
-            }
+    fn planted_bugs_are_found() {
+        ipc_testkit::watchdog::watch();
+        for bug in [Bug::CopiesWordsOnly, Bug::ReleasesOneOfThree] {
+            let found =
+                (1..=300).filter(|&seed| model::run(&operations(seed), bug).is_err()).count();
+            println!("{bug:?}: found by {found} of 300 seeds");
+            assert!(found > 0, "{bug:?}");
         }
     }
 }
