@@ -3,7 +3,7 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", not(loom)))]
 use alloc::vec::Vec;
 
 use super::consumer::header;
