@@ -9,8 +9,8 @@ use ipc_core::baton;
 use ipc_core::connection::pair;
 use ipc_core::parcel::{Handle, Parcel, ParcelError};
 use ipc_core::process::{Context, ExitStatus, Process, StartMethod, fork_fn};
-use ipc_shm::ring::indexed;
 use ipc_shm::ring::spsc::{Ring, RingPlace};
+use ipc_shm::ring::{bytes, indexed};
 use ipc_shm::{Atomic, Place, PlaceError, Plan, Region, Shared};
 use ipc_sync::{Event, LockError, Mutex, Semaphore};
 use ipc_testkit::cases::{self, doing};
@@ -42,6 +42,8 @@ struct Work {
     ring: Ring<'static, [u32; 3]>,
     batch: indexed::RingPlace<u64>,
     batches: indexed::Ring<'static, u64>,
+    records: bytes::Ring<'static>,
+    answers: bytes::RingPlace,
 }
 
 impl Work {
@@ -51,11 +53,13 @@ impl Work {
         let lock = plan.one().expect("a place");
         let line = RingPlace::plan(&mut plan, 8).expect("a ring");
         let batch = indexed::RingPlace::plan(&mut plan, 8).expect("a ring");
+        let answers = bytes::RingPlace::plan(&mut plan, 64).expect("a ring");
         let region = Region::planned(&plan).expect("a region");
         let total = Shared::in_region(0).expect("a region");
         let ring = Ring::create(4).expect("a ring");
         let batches = indexed::Ring::create(4).expect("a ring");
-        Self { region, counter, lock, line, total, ring, batch, batches }
+        let records = bytes::Ring::create(4096).expect("a ring");
+        Self { region, counter, lock, line, total, ring, batch, batches, records, answers }
     }
 
     /// What the other process does.
@@ -71,6 +75,16 @@ impl Work {
         assert_eq!(producer.push_slice(&[1, 2, 3]), Ok(3));
         let mut consumer = self.ring.consumer().expect("a free end");
         assert_eq!(consumer.pop(), Ok([1, 2, 3]));
+        let record = self.records.consumer().expect("a free end").pop_vec();
+        assert_eq!(record, Ok((7, b"how many?".to_vec())));
+        let answers = bytes::Ring::in_region(&self.region, self.answers).expect("here");
+        answers.producer().expect("a free end").push(8, b"three").expect("room");
+    }
+
+    /// What the other process asks for.
+    fn ask(&self) {
+        self.ring.producer().expect("a free end").push([1, 2, 3]).expect("room");
+        self.records.producer().expect("a free end").push(7, b"how many?").expect("room");
     }
 
     /// What it left.
@@ -86,6 +100,9 @@ impl Work {
         let mut consumer = self.batches.consumer().expect("a free end");
         assert_eq!(consumer.pop_slice(&mut messages), Ok(3));
         assert_eq!(messages, [1, 2, 3, 0]);
+        let answers = bytes::Ring::in_region(&self.region, self.answers).expect("here");
+        let answer = answers.consumer().expect("a free end").pop_vec();
+        assert_eq!(answer, Ok((8, b"three".to_vec())));
     }
 
     /// A second handle to the same memory, as if it had come from elsewhere.
@@ -102,7 +119,7 @@ fn arguments() {
     for method in METHODS {
         doing("passing a region");
         let work = Work::new();
-        work.ring.producer().expect("a free end").push([1, 2, 3]).expect("room");
+        work.ask();
         let context = Context::new(method);
         let mut child = Process::new(Work::run, work.copy()).start_in(&context).expect("start");
         assert!(is_good(child.wait().expect("wait")));
@@ -118,7 +135,7 @@ fn to_a_process_that_runs() {
         0
     });
     let work = Work::new();
-    work.ring.producer().expect("a free end").push([1, 2, 3]).expect("room");
+    work.ask();
     ours.send_value(&work).expect("send");
     assert!(is_good(child.expect("fork").wait().expect("wait")));
     work.check();
