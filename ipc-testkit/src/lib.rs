@@ -3,6 +3,7 @@
 //! | module | what it is |
 //! |--------|------------|
 //! | [`stepkill`] | single-steps a process through one operation of the release build and kills it at every instruction |
+//! | [`stepmutate`] | steps through an operation and lets a hostile peer write before every access to shared memory |
 //! | [`instructions`] | counts the machine instructions of an operation |
 //! | [`faults`] | lists the system calls of an operation and makes each of them fail in every plausible way |
 //! | [`oracle`] | what must hold afterwards: a mutual-exclusion canary for locks, a ledger of messages for rings |
@@ -24,5 +25,6 @@ pub mod instructions;
 pub mod oracle;
 pub mod shared;
 pub mod stepkill;
+pub mod stepmutate;
 mod sys;
 pub mod watchdog;

@@ -36,6 +36,19 @@ pub(crate) fn now() -> u64 {
     t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
 }
 
+/// How long `pid`, a child of ours that is not reaped yet, has been executing.
+pub(crate) fn processor_time(pid: Pid) -> Duration {
+    let mut clock = 0;
+    // SAFETY: `clock` is a local that outlives the call.
+    if unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) } != 0 {
+        return Duration::ZERO;
+    }
+    let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `t` is a local that outlives the call; it stays zero if the process has just ended.
+    unsafe { libc::clock_gettime(clock, &raw mut t) };
+    Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
+}
+
 /// This process.
 pub(crate) fn pid() -> Pid {
     // SAFETY: getpid has no preconditions.

@@ -20,9 +20,7 @@ const CAPACITY: usize = 8;
 impl DoubleFetch {
     /// A victim that sums the list up; `once` reads the length once, as it should.
     pub fn scenario(name: &str, once: bool) -> Scenario<Self> {
-        let new =
-            || Self { len: AtomicU32::new(3), items: [const { AtomicU32::new(7) }; CAPACITY] };
-        Scenario::new(name, new)
+        Scenario::new(name, Self::of_three)
             .victim(move |list, me| {
                 me.operation(|| list.sum(once));
                 Ok(())
@@ -31,7 +29,14 @@ impl DoubleFetch {
             .surface(|list| list, CAPACITY as u64)
     }
 
-    fn sum(&self, once: bool) -> Option<u32> {
+    /// A list of three numbers.
+    #[must_use]
+    pub fn of_three() -> Self {
+        Self { len: AtomicU32::new(3), items: [const { AtomicU32::new(7) }; CAPACITY] }
+    }
+
+    /// The sum, if the length is one that a list can have.
+    pub fn sum(&self, once: bool) -> Option<u32> {
         let checked = self.len.load(Ordering::Relaxed);
         if checked as usize > CAPACITY {
             return None;

@@ -1,5 +1,6 @@
 //! Structures that break when a process dies, or is slow, at the wrong moment. The harness must find them broken.
 
+mod credulous;
 mod double_fetch;
 mod flag_then_wake;
 mod impatient;
@@ -10,6 +11,7 @@ mod robust;
 mod two_tokens;
 mod vyukov;
 
+pub use credulous::Credulous;
 pub use double_fetch::DoubleFetch;
 pub use flag_then_wake::FlagThenWake;
 pub use impatient::{Impatient, ImpatientGuard};

@@ -147,7 +147,7 @@ mod stage;
 pub(crate) mod suite;
 pub(crate) mod trace;
 mod verdict;
-mod watchdog;
+pub(crate) mod watchdog;
 
 pub use actor::Actor;
 pub use control::Role;
