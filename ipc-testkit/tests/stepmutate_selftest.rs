@@ -16,7 +16,7 @@ fn main() -> ExitCode {
             let operation = move |(): &mut ()| list.sum(once);
             Scenario::new(name, &arena, || (), operation, judge).read_only_words(0..40).within(200)
         };
-        if let Some(report) = suite.attack(&sum("one fetch", true).at_least(4, 400)) {
+        if let Some(report) = suite.attack(&sum("one fetch", true).at_least(4, 800)) {
             // The length, and three items.
             assert_eq!((report.accesses, report.calls, report.words), (4, 0, 5), "{report}");
             assert!(report.answers.iter().sum::<usize>() == report.runs, "{report}");
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         };
         let copy = |q: &Credulous| u64::from(q.count_in_a_copy()[7]);
         let in_place = |q: &Credulous| u64::from(q.count_in_place()[7]);
-        suite.attack(&op("a checked copy", copy).at_least(4, 400));
+        suite.attack(&op("a checked copy", copy).at_least(4, 800));
         suite.must_fail(&op("checked where it lies", in_place), "it panicked");
         suite.must_fail(&op("unchecked position", Credulous::last_unchecked), "it accessed 0x");
         suite.must_fail(&op("too long", copy).within(60), "it took more than 60 instructions");

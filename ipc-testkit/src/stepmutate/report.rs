@@ -17,6 +17,8 @@ pub struct Report {
     pub words: usize,
     /// Attacks of one change that there are.
     pub possible: usize,
+    /// How many of them there was time for.
+    pub(super) allowed: usize,
     /// Runs of the operation, each under another attack.
     pub runs: usize,
     /// The most instructions that it took.

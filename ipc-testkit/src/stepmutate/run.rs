@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use super::plan::{Attack, Change, Random, Value, attacks};
 use super::stepper::{self, Go, Hook, Registers};
+use super::suite::Most;
 use super::{Answer, Arena, Report, Scenario};
 use crate::shared::Shared;
 use crate::stepkill::{procfs, watchdog};
@@ -62,10 +63,10 @@ const LONG_PATIENCE: Duration = Duration::from_secs(40);
 const DONE: i32 = 0;
 const FLAW: i32 = 3;
 
-/// Surveys the operation, and makes `most` attacks of one change, and storms, until the flaws are `enough`.
+/// Surveys the operation and attacks it, until there is `most` of that, or the flaws are `enough`.
 pub(super) fn play<S, R>(
     scenario: &Scenario<'_, S, R>,
-    most: usize,
+    most: Most,
     enough: impl Fn(&[String]) -> bool,
 ) -> io::Result<Report> {
     let start = Instant::now();
@@ -78,9 +79,11 @@ pub(super) fn play<S, R>(
     let points = log.points();
     let values = Value::all(scenario.capacity, &scenario.values, &mut Random::new(7));
     let mut plan = attacks(points.len(), &scenario.words, &values);
+    let instructions = log.instructions.load(Ordering::Relaxed) as usize;
     report.possible = plan.len();
-    thin_out(&mut plan, most);
-    let storms = scenario.storms.min(most / 4);
+    report.allowed = most.attacks.min(most.steps / instructions.max(1));
+    thin_out(&mut plan, report.allowed);
+    let storms = scenario.storms.min(report.allowed / 4);
     let mut next = 0;
     while next < plan.len() + storms && !enough(&report.flaws) {
         let runs = Runs { scenario, points: &points, values: &values, plan: &plan, log: &log };
@@ -100,7 +103,7 @@ pub(super) fn play<S, R>(
         report.flaws.push(format!("{what}: {flaw}"));
         next = run + 1;
     }
-    report.instructions = log.instructions.load(Ordering::Relaxed) as usize;
+    report.instructions = instructions;
     report.accesses = points.iter().filter(|p| p.seen != Seen::SystemCall).count();
     report.calls = points.len() - report.accesses;
     report.words = scenario.words.len();

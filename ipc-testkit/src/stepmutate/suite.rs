@@ -14,15 +14,24 @@ use crate::sys;
 pub struct Suite {
     filters: Vec<String>,
     started: Instant,
-    most: usize,
+    most: Most,
     passed: usize,
     failed: Vec<String>,
     controls: usize,
     sums: [usize; 4],
 }
 
-/// How many attacks of one change there are in a scenario, unless all are asked for.
-const SOME: usize = 400;
+/// How much is done in a scenario at most: attacks of one change, and instructions of all runs together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    pub(super) attacks: usize,
+    pub(super) steps: usize,
+}
+
+/// A second or less.
+const SOME: Most = Most { attacks: 200, steps: 60_000 };
+/// Everything, but a minute or two.
+const ALL: Most = Most { attacks: usize::MAX, steps: 10_000_000 };
 
 /// A program takes less than this.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -30,7 +39,8 @@ const LIMIT: Duration = Duration::from_secs(1800);
 /// The `main` of a test that attacks.
 ///
 /// Skipped with the reason where the instructions of the processor are not known, unless the environment variable `CI`
-/// is set. With `IPC_STEPKILL=deep` every attack is made, else a sample.
+/// is set. With `IPC_STEPKILL=deep` every attack is made (of operations of thousands of
+/// instructions as many as there is time for), else a sample.
 pub fn main(scenarios: impl FnOnce(&mut Suite)) -> ExitCode {
     if std::env::args().any(|argument| argument == "--list") {
         println!("0 tests, 0 benchmarks");
@@ -65,7 +75,7 @@ impl Suite {
         Self {
             filters: std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect(),
             started: Instant::now(),
-            most: if deep { usize::MAX } else { SOME },
+            most: if deep { ALL } else { SOME },
             passed: 0,
             failed: Vec::new(),
             controls: 0,
@@ -125,7 +135,7 @@ impl Suite {
 
     /// Whether the environment asks for what takes long.
     pub fn is_deep(&self) -> bool {
-        self.most > SOME
+        self.most.attacks == ALL.attacks
     }
 
     fn chooses(&self, name: &str) -> bool {
@@ -144,7 +154,7 @@ impl Suite {
         let mut report =
             played.unwrap_or_else(|e| panic!("{}: the harness failed: {e}", scenario.name));
         let (accesses, runs) = scenario.least;
-        let missed = report.accesses < accesses || report.runs < runs.min(self.most);
+        let missed = report.accesses < accesses || report.runs < runs.min(report.allowed);
         if report.flaws.is_empty() && missed {
             report.flaws.push(format!("expected at least {accesses} accesses, and {runs} runs"));
         }
