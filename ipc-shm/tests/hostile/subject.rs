@@ -1,0 +1,259 @@
+//! A ring under attack: what is done to every kind of ring.
+
+use core::ops::Range;
+use core::sync::atomic::Ordering;
+
+use ipc_core::identity::ProcessId;
+use ipc_shm::ring::{Peer, RoleError};
+use ipc_testkit::stepmutate::{Answer, Arena, Scenario, Suite};
+
+use super::PAYLOAD;
+
+/// How many messages each ring holds.
+pub(crate) const CAPACITY: usize = 4;
+/// The words that say who the ends are, and of which domain.
+const ROLES: Range<usize> = PAYLOAD..PAYLOAD + 24;
+
+/// No message of up to 64 bytes takes more instructions.
+const STEPS: usize = 600;
+/// The same, where the kernel is asked who lives.
+const STEPS_WITH_QUESTIONS: usize = 8000;
+
+/// An untrusting end.
+pub(crate) trait End {
+    /// Pushes or pops.
+    fn call(&mut self) -> Answer;
+    /// How things stand with the other side.
+    fn peer(&self) -> Peer;
+}
+
+/// How a ring stands when it is attacked: how many messages went through, and how many are inside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fill {
+    pub(crate) turned: usize,
+    pub(crate) inside: usize,
+}
+
+/// Empty, half full, full, and at its wrap.
+pub(crate) const FILLS: [Fill; 5] = [
+    Fill { turned: 0, inside: 0 },
+    Fill { turned: 0, inside: 2 },
+    Fill { turned: 0, inside: CAPACITY },
+    Fill { turned: CAPACITY - 1, inside: 1 },
+    Fill { turned: CAPACITY + 1, inside: CAPACITY - 1 },
+];
+pub(crate) const HALF: Fill = Fill { turned: 1, inside: 2 };
+pub(crate) const FULL: Fill = Fill { turned: 1, inside: CAPACITY };
+
+/// A ring that is filled in a certain way, and whose ends nobody has.
+pub(crate) struct Subject<P, C> {
+    pub(crate) name: &'static str,
+    pub(crate) fill: Fill,
+    pub(crate) arena: Arena,
+    pub(crate) producer: Box<dyn Fn() -> Result<P, RoleError>>,
+    pub(crate) consumer: Box<dyn Fn() -> Result<C, RoleError>>,
+    /// The words that a decision hangs on, but for the roles.
+    pub(crate) decisive: Vec<usize>,
+    /// Where messages are, or positions.
+    pub(crate) ring: Range<usize>,
+    /// Where the next push may write, and the next pop.
+    pub(crate) pushed: Vec<Range<usize>>,
+    pub(crate) popped: Vec<Range<usize>>,
+}
+
+impl<P: End, C: End> Subject<P, C> {
+    /// The operations that messages go through.
+    pub(crate) fn push_and_pop(&self, suite: &mut Suite) {
+        let Fill { turned, inside } = self.fill;
+        let name = |op| format!("{}, {op}, {inside} inside after {turned}", self.name);
+        // What is looked at, and where there is a message, its bytes, and what hands it over.
+        let accesses = |possible| if possible { 3 } else { 2 };
+        let push = self.call(name("push"), &self.producer, &self.pushed).within(STEPS);
+        suite.attack(&push.at_least(accesses(inside < CAPACITY), 1000));
+        let pop = self.call(name("pop"), &self.consumer, &self.popped).within(STEPS);
+        suite.attack(&pop.at_least(accesses(inside > 0), 1000));
+    }
+
+    /// Becoming an end, and ceasing to be one.
+    pub(crate) fn roles(&self, suite: &mut Suite) {
+        self.role(suite, "untrusted_producer", &self.producer);
+        self.role(suite, "untrusted_consumer", &self.consumer);
+        let close = Scenario::new(
+            format!("{}, drop", self.name),
+            &self.arena,
+            || (self.producer)().ok(),
+            |producer| *producer = None,
+            |_, (), _| Ok(Answer::Nothing),
+        );
+        suite.attack(&self.attacked(close, &[]).values([me()]).within(STEPS).at_least(1, 500));
+    }
+
+    fn role<E: End>(
+        &self,
+        suite: &mut Suite,
+        name: &str,
+        claim: &dyn Fn() -> Result<E, RoleError>,
+    ) {
+        let claim = Scenario::new(
+            format!("{}, {name}", self.name),
+            &self.arena,
+            // What is asked for once is asked for before.
+            || assert!(ProcessId::current().is_ok(), "an identity"),
+            |()| claim(),
+            |(), end, arena| match end {
+                Ok(end) => self.judge(end, Answer::Value, arena),
+                Err(error) => judge_claim(&error),
+            },
+        );
+        // The role and the domain, and what says where the ring stands.
+        let claim = self.attacked(claim, &[]).values([me()]).within(STEPS_WITH_QUESTIONS);
+        suite.attack(&claim.at_least(4, 500));
+    }
+
+    /// The kernel is asked whether the other side lives, of which the word may be any. The ring is full.
+    pub(crate) fn questions(&self, suite: &mut Suite) {
+        // Of this process, whose children are attacked.
+        let somebody = me();
+        let values = [somebody, somebody ^ 1, 1 << 22];
+        let with_consumer = || {
+            let producer = (self.producer)().expect("an end");
+            self.arena.word(PAYLOAD + 8).store(somebody, Ordering::Relaxed);
+            producer
+        };
+        let peer = Scenario::new(
+            format!("{}, peer", self.name),
+            &self.arena,
+            with_consumer,
+            |producer| producer.peer(),
+            |_, peer, _| match peer {
+                Peer::Absent | Peer::Closed => Ok(Answer::Nothing),
+                _ => Ok(Answer::Value),
+            },
+        );
+        let peer = self.attacked(peer, &[]).values(values).within(STEPS_WITH_QUESTIONS);
+        suite.attack(&peer.at_least(2, 200));
+        let tired = || {
+            let mut producer = with_consumer();
+            for _ in 0..1023 {
+                assert_eq!(producer.call(), Answer::Nothing);
+            }
+            producer
+        };
+        let push = Scenario::new(
+            format!("{}, push in vain for the 1024th time", self.name),
+            &self.arena,
+            tired,
+            End::call,
+            |end, answer, arena| self.judge(end, answer, arena),
+        );
+        let push = self.attacked(push, &self.pushed).values(values).within(STEPS_WITH_QUESTIONS);
+        suite.attack(&push.at_least(3, 500));
+    }
+
+    fn call<'a, E: End>(
+        &'a self,
+        name: String,
+        claim: &'a dyn Fn() -> Result<E, RoleError>,
+        writes: &[Range<usize>],
+    ) -> Scenario<'a, E, Answer> {
+        let scenario = Scenario::new(
+            name,
+            &self.arena,
+            || claim().expect("an end"),
+            End::call,
+            |end, answer, arena| self.judge(end, answer, arena),
+        );
+        self.attacked(scenario, writes)
+    }
+
+    /// Attacks the roles and the ring; the operation may write to the roles, and to `writes`.
+    fn attacked<'a, S, R>(
+        &self,
+        scenario: Scenario<'a, S, R>,
+        writes: &[Range<usize>],
+    ) -> Scenario<'a, S, R> {
+        let scenario = scenario.words(ROLES).read_only_words(self.ring.clone()).capacity(CAPACITY);
+        writes.iter().cloned().fold(scenario, Scenario::may_write)
+    }
+
+    /// Whatever was planted is still there: two turns come to some answer, and after `Corrupt` there is no other.
+    fn judge(&self, mut end: impl End, answer: Answer, arena: &Arena) -> Result<Answer, String> {
+        let mut now = answer;
+        for _ in 0..2 * CAPACITY {
+            if now == Answer::Corrupt {
+                self.stays_corrupt(&mut end, arena)?;
+                break;
+            }
+            now = end.call();
+        }
+        Ok(answer)
+    }
+
+    /// Also if everything is as it should be again, or as an end that was poisoned would have it.
+    fn stays_corrupt(&self, end: &mut impl End, arena: &Arena) -> Result<(), String> {
+        let mut check = |with: &str| match end.call() {
+            Answer::Corrupt => Ok(()),
+            other => Err(format!("it was corrupt, and with {with} then {other:?}")),
+        };
+        arena.restore();
+        check("all as before")?;
+        let near = (0..3 * CAPACITY as u64).flat_map(|near| [near, near ^ 1 << 63, !near]);
+        for value in near {
+            self.decisive.iter().for_each(|word| arena.word(*word).store(value, Ordering::Relaxed));
+            check(&format!("{value:#x} everywhere"))?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn judge_claim(error: &RoleError) -> Result<Answer, String> {
+    match error {
+        RoleError::Taken { .. } => Ok(Answer::Nothing),
+        RoleError::Corrupt => Ok(Answer::Corrupt),
+        other => Err(format!("it failed: {other}")),
+    }
+}
+
+/// The bytes of the word at `offset`.
+pub(crate) fn word(offset: usize) -> Range<usize> {
+    offset..offset + 8
+}
+
+fn me() -> u64 {
+    ProcessId::current().expect("an identity").to_bits()
+}
+
+/// The two ends of a ring of messages.
+macro_rules! ends {
+    ($ring:ident) => {
+        impl<T: Pod + Send> End for $ring::Producer<'_, T, Untrusted> {
+            fn call(&mut self) -> Answer {
+                match self.push(T::zeroed()) {
+                    Ok(()) => Answer::Value,
+                    Err(PushError::Full(_) | PushError::Disconnected(_)) => Answer::Nothing,
+                    Err(PushError::Corrupt(_)) => Answer::Corrupt,
+                }
+            }
+
+            fn peer(&self) -> Peer {
+                self.peer()
+            }
+        }
+
+        impl<T: Pod + Send> End for $ring::Consumer<'_, T, Untrusted> {
+            fn call(&mut self) -> Answer {
+                match self.pop() {
+                    Ok(_) => Answer::Value,
+                    Err(PopError::Empty | PopError::Disconnected) => Answer::Nothing,
+                    Err(PopError::Corrupt) => Answer::Corrupt,
+                }
+            }
+
+            fn peer(&self) -> Peer {
+                self.peer()
+            }
+        }
+    };
+}
+
+pub(crate) use ends;
