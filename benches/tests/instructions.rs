@@ -39,9 +39,9 @@ fn main() -> ExitCode {
         let anywhere = || ready(place(Mutex::new(0)));
         counter.at_most("Mutex pair anywhere", 95, anywhere, |lock| pair(lock));
         locks(counter);
-        ring::<1>(counter, [("spsc push 8 B", 18), ("spsc pop 8 B", 20)]);
-        ring::<7>(counter, [("spsc push 56 B", 29), ("spsc pop 56 B", 35)]);
-        ring::<8>(counter, [("spsc push 64 B", 29), ("spsc pop 64 B", 35)]);
+        ring::<1>(counter, [("spsc push 8 B", 24), ("spsc pop 8 B", 26)]);
+        ring::<7>(counter, [("spsc push 56 B", 35), ("spsc pop 56 B", 42)]);
+        ring::<8>(counter, [("spsc push 64 B", 35), ("spsc pop 64 B", 42)]);
         untrusted::<7>(
             counter,
             [("untrusted spsc push 56 B", 39), ("untrusted spsc pop 56 B", 36)],

@@ -57,12 +57,23 @@
 //! A header of 128 bytes and an array of slots, two entries of the directory.
 //!
 //! ```text
-//! offset  size  field     written by                        all zeros mean
-//!      0     8  producer  who claims, closes or takes over  never claimed
-//!      8     8  consumer  who claims, closes or takes over  never claimed
-//!     16     4  domain    who claims (before it does)       nobody has claimed yet
-//!     20   108  reserved
+//! offset  size  field      written by                        all zeros mean
+//!      0     8  producer   who claims, closes or takes over  never claimed
+//!      8     8  consumer   who claims, closes or takes over  never claimed
+//!     16     4  domain     who claims (before it does)       nobody has claimed yet
+//!     20     4  waiting    who waits: see below              as the bits say
+//!     24     8  not_empty  who waits to pop, who wakes it    somebody may wait
+//!     32     8  not_full   who waits to push, who wakes it   somebody may wait
+//!     40    88  reserved
 //! ```
+//!
+//! `not_empty` and `not_full` are event counts of `ipc-sync`: a number in the high half, which is
+//! another after each notification of somebody, and in the low half bit 31, "surely nobody waits".
+//! What `waiting` says of them:
+//!
+//! | bit | set by | meaning |
+//! |---|---|---|
+//! | [`MUST_FENCE`] | a waiter that has no `membarrier`; for ever | whoever publishes has to fence before it looks whether somebody waits |
 //!
 //! ```text
 //! slot:  | sequence, 8 bytes | payload, padded to a multiple of its alignment and of 8 |
@@ -121,8 +132,9 @@
 
 use bytemuck::{Pod, Zeroable};
 use ipc_core::identity::DomainCell;
-use ipc_core::primitive::{AtomicU64, UnsafeCell};
+use ipc_core::primitive::{AtomicU32, AtomicU64, UnsafeCell};
 use ipc_core::{Padded, Shareable};
+use ipc_sync::EventCount;
 
 /// `ipc-shm` as the bytes of a little-endian machine.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"ipc-shm\0");
@@ -198,26 +210,37 @@ unsafe impl Zeroable for Entry {}
 // SAFETY: integers without padding: the size is asserted below.
 unsafe impl Pod for Entry {}
 
-/// Who has the two ends of a ring. Read on slow paths only.
+/// Who has the two ends of a ring, and who waits there. Fast paths read one of the event counts.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct Roles {
     pub(crate) producer: AtomicU64,
     pub(crate) consumer: AtomicU64,
     pub(crate) domain: DomainCell,
+    pub(crate) waiting: AtomicU32,
+    /// Where the consumer waits.
+    pub(crate) not_empty: EventCount,
+    /// Where the producer waits.
+    pub(crate) not_full: EventCount,
 }
+
+/// In [`Roles::waiting`]: whoever publishes has to fence before it looks whether somebody waits.
+pub(crate) const MUST_FENCE: u32 = 1;
 
 // SAFETY: atomics of which every pattern is a state; the padding is never read.
 unsafe impl Shareable for Roles {}
 
 impl Roles {
     ipc_core::const_unless_loom! {
-        /// Nobody has an end.
+        /// Nobody has an end, and nobody waits.
         pub(crate) fn new() -> Self {
             Self {
                 producer: AtomicU64::new(0),
                 consumer: AtomicU64::new(0),
                 domain: DomainCell::new(false),
+                waiting: AtomicU32::new(0),
+                not_empty: EventCount::new(),
+                not_full: EventCount::new(),
             }
         }
     }
@@ -292,7 +315,9 @@ const _: () = {
     assert!(size_of::<Header>() == 88 && size_of::<Header>() <= DIRECTORY);
     assert!(size_of::<Entry>() == 32 && ENTRIES == 96);
     assert!(offset_of!(Roles, producer) == 0 && offset_of!(Roles, consumer) == 8);
-    assert!(offset_of!(Roles, domain) == 16 && size_of::<Roles>() == LINE);
+    assert!(offset_of!(Roles, domain) == 16 && offset_of!(Roles, waiting) == 20);
+    assert!(offset_of!(Roles, not_empty) == 24 && offset_of!(Roles, not_full) == 32);
+    assert!(size_of::<Roles>() == LINE);
     assert!(size_of::<Slot<u8>>() == 16 && size_of::<Slot<u64>>() == 16);
     assert!(size_of::<Slot<[u64; 7]>>() == 64 && offset_of!(Slot<[u64; 7]>, payload) == 8);
     assert!(offset_of!(Indexes, tail) == LINE && offset_of!(Indexes, head) == 2 * LINE);

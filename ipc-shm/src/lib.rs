@@ -18,43 +18,33 @@
 //!
 //! ```
 //! use ipc_core::process::fork_fn;
-//! use ipc_shm::ring::{PopError, PushError, spsc::Ring};
+//! use ipc_shm::ring::spsc::Ring;
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let ring = Ring::<[u64; 7]>::create(1024)?; // 56 bytes and a sequence: one cache line per message
 //!     let mut child = fork_fn(|| {
 //!         let mut producer = ring.producer().expect("nobody else has this end");
 //!         for number in 0..10 {
-//!             let mut message = [number; 7];
-//!             loop {
-//!                 message = match producer.push(message) {
-//!                     Ok(()) => break,
-//!                     Err(PushError::Full(back)) => back,         // The consumer is slower: again.
-//!                     Err(PushError::Disconnected(_)) => return 1, // It is gone: nobody makes room.
-//!                     Err(PushError::Corrupt(_)) => return 2,
-//!                 };
-//!                 std::hint::spin_loop();
+//!             // It waits while the ring is full. An error: the consumer is gone.
+//!             if producer.push_wait([number; 7]).is_err() {
+//!                 return 1;
 //!             }
 //!         }
 //!         0
 //!     })?;
 //!     let mut consumer = ring.consumer()?;
 //!     let mut sum = 0;
-//!     loop {
-//!         match consumer.pop() {
-//!             Ok(message) => sum += message[0],
-//!             Err(PopError::Empty) => std::hint::spin_loop(),
-//!             Err(PopError::Disconnected) => break, // The child has closed its end, or died.
-//!             Err(error) => return Err(error.into()),
-//!         }
+//!     // It waits for each, and ends when the child has closed its end, or died.
+//!     for message in consumer.messages() {
+//!         sum += message?[0];
 //!     }
 //!     assert_eq!((sum, child.wait()?.success()), (45, true));
 //!     Ok(())
 //! }
 //! ```
 //!
-//! A ring never waits: `push` and `pop` answer at once, and both sides poll. There is no call that sleeps until a
-//! message comes; where that is wanted, a [`connection`](ipc_core::connection) does it.
+//! `push` and `pop` answer at once, for those who poll; `push_wait`, `pop_wait` and their timed forms spin for a moment and
+//! then sleep, and are told of the other side's death: see [`ring`].
 //!
 //! # Your own types
 //!

@@ -13,9 +13,10 @@ use core::time::Duration;
 
 use ipc_core::Shareable;
 use ipc_core::clock::Deadline;
+use ipc_core::primitive::fence_after_rmw;
 
 use crate::WaitError;
-use crate::raw::announced::{Announced, Waiting};
+use crate::raw::announced::{Announced, Look, Waiting};
 use crate::raw::patience::Looks;
 use crate::raw::until::Until;
 
@@ -189,8 +190,37 @@ impl EventCount {
     ) -> Result<R, WaitError> {
         match attempt() {
             Some(result) => Ok(result),
-            None => self.0.wait_for(until, attempt),
+            // SYNC: announced or seen (the fence in `notify_unordered`).
+            None => self.0.wait_for(until, fence_after_rmw, |_| attempt()),
         }
+    }
+
+    /// As [`wait_for`](Self::wait_for), for a structure whose notifiers look at [`is_awaited`](Self::is_awaited): here
+    /// `order` sees to it that the announcement of a sleep comes before the attempt that follows, and each attempt is told what
+    /// it is for. The first one is made in any case.
+    #[doc(hidden)]
+    #[inline]
+    pub fn wait_for_by<R>(
+        &self,
+        until: ipc_core::os::Until,
+        order: impl Fn(),
+        attempt: impl FnMut(Look) -> Option<R>,
+    ) -> Result<R, WaitError> {
+        self.0.wait_for(until.into(), order, attempt)
+    }
+
+    /// Whether somebody has announced a sleep, as far as this thread has heard: one load, which orders nothing.
+    #[doc(hidden)]
+    #[inline(always)]
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.0.is_announced()
+    }
+
+    /// As [`prepare`](Self::prepare), ordered as in [`wait_for_by`](Self::wait_for_by).
+    #[doc(hidden)]
+    pub fn prepare_by(&self, order: impl FnOnce()) -> Key<'_> {
+        Key { count: self, number: self.0.announce_by(order) }
     }
 
     /// Announces that the thread may go to sleep. Now look once more whether it has to; then [`Key::wait`], or drop the key.

@@ -152,6 +152,8 @@ pub use latch::{BelowZero, Latch};
 pub use lock_api::RawMutex;
 pub use mutex::{LockError, Mutex, MutexGuard, Recovered};
 pub use once::{Once, OnceError, OnceLock, OnceState, SetError};
+#[doc(hidden)]
+pub use raw::announced::Look;
 pub use reentrant::{
     Exclusive, ReentrantLockError, ReentrantMutex, ReentrantMutexGuard, ReentrantRecovered,
 };

@@ -2,6 +2,7 @@
 //!
 //! Not a public interface.
 
+pub mod asymmetric;
 mod file_size;
 mod sleep;
 mod until;

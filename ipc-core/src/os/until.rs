@@ -38,6 +38,12 @@ impl Until {
         self.deadline
     }
 
+    /// Whether a signal ends it.
+    #[must_use]
+    pub const fn is_interruptible(self) -> bool {
+        self.interruptible
+    }
+
     /// The same, but not beyond `deadline`.
     #[must_use]
     pub fn at_most(self, deadline: Deadline) -> Self {

@@ -4,6 +4,7 @@ pub use core::hint::spin_loop;
 pub use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 pub use crate::baton;
+pub use crate::os::asymmetric;
 
 /// `fence(SeqCst)` for a place that directly follows a read-modify-write operation.
 ///

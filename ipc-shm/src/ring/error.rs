@@ -89,6 +89,122 @@ impl fmt::Display for PopError {
 
 impl core::error::Error for PopError {}
 
+/// Why a message was not pushed by a call that waits. It comes back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PushWaitError<T> {
+    /// The ring was full until the time was over.
+    TimedOut(T),
+    /// The ring is full, and the consumer is closed or dead: nobody makes room unless a new
+    /// consumer attaches.
+    Disconnected(T),
+    /// The ring's words are not what a ring can have. This producer is of no use any more.
+    Corrupt(T),
+    /// The kernel refused to let the thread sleep. `EINTR`: a signal ended an interruptible call.
+    Os(T, Errno),
+}
+
+impl<T> PushWaitError<T> {
+    /// `message` was not pushed, for the reason for which nothing would have been popped.
+    pub(super) fn of(reason: PopWaitError, message: T) -> Self {
+        match reason {
+            PopWaitError::TimedOut => Self::TimedOut(message),
+            PopWaitError::Disconnected => Self::Disconnected(message),
+            PopWaitError::Corrupt => Self::Corrupt(message),
+            PopWaitError::Os(errno) => Self::Os(message, errno),
+        }
+    }
+
+    /// The message that was not pushed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(ipc_shm::ring::PushWaitError::TimedOut(7).into_inner(), 7);
+    /// ```
+    pub fn into_inner(self) -> T {
+        let (Self::TimedOut(message)
+        | Self::Disconnected(message)
+        | Self::Corrupt(message)
+        | Self::Os(message, _)) = self;
+        message
+    }
+}
+
+/// What a call that does not wait has said; `Full` is what such a wait ends with when there is no time.
+impl<T> From<PushError<T>> for PushWaitError<T> {
+    fn from(error: PushError<T>) -> Self {
+        match error {
+            PushError::Full(message) => Self::TimedOut(message),
+            PushError::Disconnected(message) => Self::Disconnected(message),
+            PushError::Corrupt(message) => Self::Corrupt(message),
+        }
+    }
+}
+
+impl<T> fmt::Debug for PushWaitError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut(_) => f.write_str("TimedOut(..)"),
+            Self::Disconnected(_) => f.write_str("Disconnected(..)"),
+            Self::Corrupt(_) => f.write_str("Corrupt(..)"),
+            Self::Os(_, errno) => write!(f, "Os(.., {errno:?})"),
+        }
+    }
+}
+
+impl<T> fmt::Display for PushWaitError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut(_) => f.write_str("timed out waiting for room in the ring"),
+            Self::Disconnected(_) => f.write_str("the ring is full and its consumer is gone"),
+            Self::Corrupt(_) => f.write_str(CORRUPT),
+            Self::Os(_, errno) => write!(f, "the kernel refused to wait: {errno}"),
+        }
+    }
+}
+
+impl<T> core::error::Error for PushWaitError<T> {}
+
+/// Why a call that waits popped no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PopWaitError {
+    /// The ring was empty until the time was over.
+    TimedOut,
+    /// The ring is empty, and the producer is closed or dead: no message comes unless a new
+    /// producer attaches.
+    Disconnected,
+    /// The ring's words are not what a ring can have. This consumer is of no use any more.
+    Corrupt,
+    /// The kernel refused to let the thread sleep. `EINTR`: a signal ended an interruptible call.
+    Os(Errno),
+}
+
+/// As for [`PushWaitError`].
+impl From<PopError> for PopWaitError {
+    fn from(error: PopError) -> Self {
+        match error {
+            PopError::Empty => Self::TimedOut,
+            PopError::Disconnected => Self::Disconnected,
+            PopError::Corrupt => Self::Corrupt,
+        }
+    }
+}
+
+impl fmt::Display for PopWaitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut => f.write_str("timed out waiting for a message"),
+            Self::Disconnected => f.write_str("the ring is empty and its producer is gone"),
+            Self::Corrupt => f.write_str(CORRUPT),
+            Self::Os(errno) => write!(f, "the kernel refused to wait: {errno}"),
+        }
+    }
+}
+
+impl core::error::Error for PopWaitError {}
+
 const CORRUPT: &str = "the ring's memory has been damaged";
 
 /// Why an end can do nothing now: whichever end it is.
@@ -197,5 +313,7 @@ impl core::error::Error for RingError {}
 
 static_assertions::assert_impl_all!(PushError<u64>: Send, Sync);
 static_assertions::assert_impl_all!(PopError: Send, Sync);
+static_assertions::assert_impl_all!(PushWaitError<u64>: Send, Sync);
+static_assertions::assert_impl_all!(PopWaitError: Send, Sync);
 static_assertions::assert_impl_all!(RoleError: Send, Sync);
 static_assertions::assert_impl_all!(RingError: Send, Sync);

@@ -1,6 +1,6 @@
 //! Rings: bounded queues of plain data, in shared memory.
 //!
-//! No call waits: `push` and `pop` answer at once, and both sides poll. A loop around one looks at the answer, for
+//! `push` and `pop` answer at once, for sides that poll. A loop around one looks at the answer, for
 //! only [`Full`](PushError::Full) and [`Empty`](PopError::Empty) go away by themselves; a loop that goes on while
 //! there is any error never ends when the peer is gone.
 //!
@@ -50,6 +50,31 @@
 //! assert_eq!(sum, 8.0 * 128.0);
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
+//!
+//! # Waiting
+//!
+//! `push_wait` and `pop_wait` wait instead of saying `Full` and `Empty`; `_timeout` and `_deadline` do so until their time is
+//! over, and [a signal](ipc_sync#signals) ends `_interruptible`. Each end may use all of these in turn, and one
+//! side may wait while the other polls.
+//!
+//! They spin for as long as experience says that it may pay, some 25 µs at most, and then sleep on a futex, in slices of 5 ms
+//! at first and of 64 ms at last. So:
+//!
+//! | what happens | a sleeper |
+//! |---|---|
+//! | the other side pushes, or makes room | is woken by it: `push` and `pop` make one or two system calls then, and else none |
+//! | it closes its end | is woken, and told `Disconnected` when nothing is left |
+//! | it dies | finds that out at the end of a slice: within 64 ms after the kernel knows |
+//! | it dies after a push, before it has woken anybody | finds the message at the end of a slice |
+//! | another process takes its end over | is woken, and waits on |
+//! | it has not come yet, or is stopped | sleeps on |
+//! | a process of another pid namespace has had an end | sleeps on even if the other side dies: nobody can tell. Give a deadline |
+//!
+//! Who pushes looks whether somebody sleeps, after each message (after each batch of an indexed ring, once). That is a load
+//! from a line that nobody writes while nobody sleeps, and no fence: the barrier that this needs is the sleeper's, who
+//! has the kernel execute it for both (`membarrier`, Linux 4.16). Taking an end registers the process for
+//! that: 4 µs, and some milliseconds once in a process of several threads. Where a sandbox refuses, the sides fence, which costs
+//! each push and pop about 5 ns.
 //!
 //! # Trust
 //!
@@ -103,8 +128,9 @@ pub mod indexed;
 mod role;
 pub mod spsc;
 mod trust;
+mod waiting;
 
-pub use error::{PopError, PushError, RingError, RoleError};
+pub use error::{PopError, PopWaitError, PushError, PushWaitError, RingError, RoleError};
 pub use role::Peer;
 #[cfg(not(loom))]
 pub(crate) use role::Role;

@@ -161,8 +161,9 @@ const FIRST_LOOK: u32 = if cfg!(loom) { 1 } else { 1024 };
 const LONGEST: u32 = if cfg!(loom) { 1 } else { 1 << 16 };
 
 impl Misses {
-    /// A miss at position `at`: whether the peer is closed or known to be dead.
-    pub(super) fn peer_is_gone(&mut self, at: (usize, u64), role: Role<'_>) -> bool {
+    /// A miss at position `at`: whether the peer is closed or known to be dead. Whoever `asks`
+    /// does so now, however many misses there were.
+    pub(super) fn peer_is_gone(&mut self, at: (usize, u64), role: Role<'_>, asks: bool) -> bool {
         if at != self.at || self.look_at == 0 {
             *self = Self { at, count: 0, look_at: FIRST_LOOK, dead: self.dead };
         }
@@ -174,8 +175,11 @@ impl Misses {
             CLOSED => true,
             _ if word == self.dead => true,
             _ => {
-                if self.count == self.look_at {
+                let is_due = self.count == self.look_at;
+                if is_due {
                     self.look_at = self.count.wrapping_add(self.count.clamp(1, LONGEST));
+                }
+                if is_due || asks {
                     // This very word: the role may have changed hands since.
                     if matches!(role.peer_by(word), Peer::Dead(_)) {
                         self.dead = word;
@@ -238,7 +242,7 @@ mod tests {
         let mut looks = alloc::vec::Vec::new();
         for miss in 1..=300_000_u32 {
             let before = misses.look_at;
-            assert!(!misses.peer_is_gone((7, 0), role));
+            assert!(!misses.peer_is_gone((7, 0), role, false));
             if before != 0 && misses.look_at != before {
                 looks.push(miss);
             }

@@ -31,6 +31,8 @@
 //! The protocol of announcing, looking and sleeping is Dmitry Vyukov's eventcount; that the word and its wake-up change
 //! in one step, and what a key is, are this project's own.
 
+use core::mem::replace;
+
 use ipc_core::Errno;
 use ipc_core::primitive::futex::Wake;
 use ipc_core::primitive::{Ordering, fence, fence_after_rmw};
@@ -54,6 +56,17 @@ pub(crate) enum Ended {
     Slice,
 }
 
+/// How thorough an attempt of a wait is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// One of many in a row: it looks at memory, and at as little of that as may be.
+    Spin,
+    /// Before a sleep, and after a wake-up.
+    Try,
+    /// A slice is over, or the wait: it looks also at what no notification tells of, say whether a process lives.
+    Ask,
+}
+
 /// A wait that goes on until its caller has what it wants: the slices, and the baton that covers all of it.
 #[derive(Debug)]
 pub(crate) struct Waiting<'a> {
@@ -61,6 +74,8 @@ pub(crate) struct Waiting<'a> {
     until: Until,
     looks: Looks,
     baton: Baton<'a>,
+    /// A slice has come to its end, whatever else has happened.
+    slice_is_over: bool,
 }
 
 impl Announced {
@@ -74,6 +89,14 @@ impl Announced {
     /// or whoever changes it sees the announcement.
     #[inline]
     pub(crate) fn announce(&self) -> u32 {
+        // SYNC: announced or seen (the fence in `notify_unordered`).
+        self.announce_by(fence_after_rmw)
+    }
+
+    /// As [`announce`](Self::announce), where `order` has to see to it that an announcement comes before the look
+    /// that follows. Right after it comes an operation that reads, modifies and writes.
+    #[inline]
+    pub(crate) fn announce_by(&self, order: impl FnOnce()) -> u32 {
         let mut word = self.0.word().load(Ordering::Relaxed);
         let key = loop {
             let is_first = word & GATE != 0;
@@ -84,8 +107,7 @@ impl Announced {
                 Err(now) => word = now,
             }
         };
-        // SYNC: announced or seen (the fence in `notify_unordered`).
-        fence_after_rmw();
+        order();
         key
     }
 
@@ -94,9 +116,15 @@ impl Announced {
     /// For changes under a lock under which others look and announce: it orders one before the other.
     #[inline]
     pub(crate) fn notify_ordered(&self, count: u32) {
-        if self.0.word().load(Ordering::Relaxed) & NONE == 0 {
+        if self.is_announced() {
             self.notify_contended(count);
         }
+    }
+
+    /// Whether somebody has announced a sleep, as far as this thread has heard.
+    #[inline(always)]
+    pub(crate) fn is_announced(&self) -> bool {
+        self.0.word().load(Ordering::Relaxed) & NONE == 0
     }
 
     /// As [`notify_ordered`](Self::notify_ordered), for changes of any kind.
@@ -129,17 +157,19 @@ impl Announced {
     /// Repeats `attempt`, which has failed just now, until it succeeds; announced and asleep in between.
     ///
     /// Whatever ends a sleep, the next thing is an attempt; so neither a wake-up nor what came in time is ever taken
-    /// for nothing.
+    /// for nothing. `order` as for [`announce_by`](Self::announce_by).
     #[cold]
     pub(crate) fn wait_for<R>(
         &self,
         until: Until,
-        mut attempt: impl FnMut() -> Option<R>,
+        order: impl Fn(),
+        mut attempt: impl FnMut(Look) -> Option<R>,
     ) -> Result<R, WaitError> {
         let mut waiting = Waiting::new(self, until, Looks::new());
         let mut failed = until.has_passed().then_some(WaitError::TimedOut);
+        let mut look = if failed.is_some() { Look::Ask } else { Look::Try };
         loop {
-            if let Some(result) = attempt() {
+            if let Some(result) = attempt(look) {
                 return Ok(result);
             }
             if let Some(error) = failed {
@@ -148,24 +178,26 @@ impl Announced {
             // Who does not announce that he sleeps costs nobody a system call.
             let mut early = None;
             spin_until(|| {
-                early = attempt();
+                early = attempt(Look::Spin);
                 early.is_some()
             });
             if let Some(result) = early {
                 return Ok(result);
             }
-            let key = self.announce();
-            if let Some(result) = attempt() {
+            let key = self.announce_by(&order);
+            if let Some(result) = attempt(Look::Try) {
                 return Ok(result);
             }
             failed = waiting.wait(key).err();
+            let asks = failed.is_some() || replace(&mut waiting.slice_is_over, false);
+            look = if asks { Look::Ask } else { Look::Try };
         }
     }
 }
 
 impl<'a> Waiting<'a> {
     pub(crate) fn new(announced: &'a Announced, until: Until, looks: Looks) -> Self {
-        Self { announced, until, looks, baton: Baton::of(&announced.0) }
+        Self { announced, until, looks, baton: Baton::of(&announced.0), slice_is_over: false }
     }
 
     /// Sleeps while the announcement of `key` stands, for at most one slice.
@@ -187,7 +219,9 @@ impl<'a> Waiting<'a> {
             self.looks.is_due();
             self.baton.arm();
             let slice = self.looks.sleep_until(self.until.deadline());
-            match self.announced.0.sleep(key, slice, self.until)? {
+            let wake = self.announced.0.sleep(key, slice, self.until)?;
+            self.slice_is_over |= wake == Wake::TimedOut;
+            match wake {
                 Wake::Interrupted if self.until.is_interruptible() && !is_revoked() => {
                     return Err(WaitError::Os(Errno::INTR));
                 }

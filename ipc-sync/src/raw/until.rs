@@ -33,3 +33,13 @@ impl Until {
         matches!(self, Self::Interruptible(_))
     }
 }
+
+impl From<ipc_core::os::Until> for Until {
+    fn from(until: ipc_core::os::Until) -> Self {
+        match until.deadline() {
+            deadline if until.is_interruptible() => Self::Interruptible(deadline),
+            Deadline::FAR => Self::Forever,
+            deadline => Self::Deadline(deadline),
+        }
+    }
+}

@@ -68,6 +68,12 @@ pub fn refuse_waitv() {
     answer(libc::SYS_futex_waitv, &When::Always, denied);
 }
 
+/// Answers `membarrier` with `EPERM`, as a sandbox might.
+pub fn refuse_membarrier() {
+    let denied = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+    answer(libc::SYS_membarrier, &When::Always, denied);
+}
+
 /// Kills the process at its next `FUTEX_WAKE`.
 pub fn die_of_wake() {
     answer(

@@ -110,3 +110,24 @@ pub fn fence(order: Ordering) {
 pub fn fence_after_rmw() {
     fence(Ordering::SeqCst);
 }
+
+/// As [`crate::os::asymmetric::register`].
+pub fn register() -> bool {
+    step();
+    !has_fault(Fault::BarrierRefused)
+}
+
+/// As [`crate::os::asymmetric::light`]: in the model both sides of the pair are what they amount to.
+pub fn light() {
+    fence(Ordering::SeqCst);
+}
+
+/// As [`crate::os::asymmetric::heavy`].
+pub fn heavy() -> bool {
+    step();
+    let refused = has_fault(Fault::BarrierRefused);
+    if !refused && !has_fault(Fault::NoHeavyBarrier) {
+        fence(Ordering::SeqCst);
+    }
+    !refused
+}

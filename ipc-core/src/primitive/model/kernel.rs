@@ -52,11 +52,15 @@ pub enum Fault {
     BitNotCleared,
     /// A store orders nothing: what comes before it in the program may come after it.
     StoresOrderNothing,
+    /// The barrier that one side executes for both does nothing.
+    NoHeavyBarrier,
+    /// A sandbox refuses that barrier. An algorithm bears this.
+    BarrierRefused,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::NoBaton,
         Self::BatonDroppedAfterAcquire,
         Self::GateOnlySleep,
@@ -70,6 +74,8 @@ impl Fault {
         Self::WakeOpRefused,
         Self::BitNotCleared,
         Self::StoresOrderNothing,
+        Self::NoHeavyBarrier,
+        Self::BarrierRefused,
     ];
 }
 

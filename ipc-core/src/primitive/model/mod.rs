@@ -53,6 +53,10 @@ pub mod futex {
     pub use crate::futex::{MAX_ENTRIES, MAX_TERM, Wake};
 }
 
+pub mod asymmetric {
+    pub use super::atomic::{heavy, light, register};
+}
+
 pub mod identity {
     pub use super::kernel::{current, known, known_as, liveness};
 }

@@ -22,7 +22,7 @@ use crate::ring::{Peer, PopError, RoleError, Trust, Trusted, Untrusted};
 ///
 /// `M` says whether it trusts the other side: see [`Ring::untrusted_producer`](super::Ring::untrusted_producer).
 pub struct Consumer<'r, T: Pod + Send, M: Trust = Trusted> {
-    end: End<'r, Reads, T>,
+    pub(super) end: End<'r, Reads, T>,
     mode: PhantomData<M>,
 }
 

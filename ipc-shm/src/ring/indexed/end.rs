@@ -27,12 +27,15 @@ use core::ptr::NonNull;
 
 use bytemuck::Pod;
 use ipc_core::identity::ProcessId;
+use ipc_core::os::Until;
 use ipc_core::primitive::{AtomicU64, Ordering, killed};
+use ipc_sync::EventCount;
 
 use crate::layout::{Indexes, Payload, Roles};
 use crate::ring::error::Refused;
 use crate::ring::role::{Misses, Role};
-use crate::ring::{Peer, RoleError, home};
+use crate::ring::waiting::{Bell, Waits, tell_all, wait};
+use crate::ring::{Peer, PopWaitError, RoleError, home};
 
 pub(in crate::ring) type Held<'r, T> = home::Held<'r, Indexes, Payload<T>>;
 
@@ -46,6 +49,7 @@ pub(in crate::ring) struct End<'r, S: Side, T: Pod + Send> {
     mask: u64,
     ring: Held<'r, T>,
     misses: Misses,
+    bell: Bell,
     /// The process that claimed the role.
     claimant: ProcessId,
     /// The ring was found damaged; no slot is ours any more.
@@ -63,6 +67,10 @@ pub(in crate::ring) trait Side {
     fn reach(capacity: u64) -> u64;
     /// The roles: this end's, and the peer's.
     fn roles(roles: &Roles) -> (Role<'_>, Role<'_>);
+    /// Where this end waits.
+    fn count(roles: &Roles) -> &EventCount;
+    /// Where the peer waits.
+    fn their_count(roles: &Roles) -> &EventCount;
 }
 
 /// The producer's end.
@@ -93,6 +101,14 @@ impl Side for Writes {
         let [producer, consumer] = both(roles);
         (producer, consumer)
     }
+
+    fn count(roles: &Roles) -> &EventCount {
+        &roles.not_full
+    }
+
+    fn their_count(roles: &Roles) -> &EventCount {
+        &roles.not_empty
+    }
 }
 
 impl Side for Reads {
@@ -115,6 +131,14 @@ impl Side for Reads {
         let [producer, consumer] = both(roles);
         (consumer, producer)
     }
+
+    fn count(roles: &Roles) -> &EventCount {
+        &roles.not_empty
+    }
+
+    fn their_count(roles: &Roles) -> &EventCount {
+        &roles.not_full
+    }
 }
 
 fn both(roles: &Roles) -> [Role<'_>; 2] {
@@ -132,6 +156,7 @@ impl<'r, S: Side, T: Pod + Send> End<'r, S, T> {
             position,
             limit: position,
             mask: ring.slots().len() as u64 - 1,
+            bell: Bell::new(&ring.head().roles, S::their_count),
             ring,
             misses: Misses::default(),
             claimant,
@@ -140,6 +165,7 @@ impl<'r, S: Side, T: Pod + Send> End<'r, S, T> {
         };
         // None are known to be ours, so this is the first look. The drop of `end` closes the role again.
         end.look().map_err(|_| RoleError::Corrupt)?;
+        tell_all(&end.ring.head().roles);
         Ok(end)
     }
 
@@ -154,7 +180,12 @@ impl<'r, S: Side, T: Pod + Send> End<'r, S, T> {
             return Ok(known);
         }
         let known = self.look()?;
-        if known >= least { Ok(known) } else { self.refused(least) }
+        if known >= least { Ok(known) } else { self.refused(least, false) }
+    }
+
+    /// Sleeps until `least` slots are ours, not more than the capacity.
+    pub(in crate::ring) fn wait(&mut self, least: u64, until: Until) -> Result<(), PopWaitError> {
+        wait(&mut Wanted { end: self, least }, until)
     }
 
     /// How many of `count` slots are ours, at least one; `None` if none are asked for.
@@ -196,6 +227,7 @@ impl<'r, S: Side, T: Pod + Send> End<'r, S, T> {
         self.position = self.position.wrapping_add(count);
         // SYNC: slots handed over (Acquire in `look`).
         S::ours(self.ring.head()).store(self.position, Ordering::Release);
+        self.bell.ring();
     }
 
     /// From now on everything is refused.
@@ -236,9 +268,9 @@ impl<'r, S: Side, T: Pod + Send> End<'r, S, T> {
 
     /// The peer has not handed over enough.
     #[cold]
-    fn refused(&mut self, least: u64) -> Result<u64, Refused> {
+    fn refused(&mut self, least: u64, asks: bool) -> Result<u64, Refused> {
         let (at, role) = ((0, self.limit), S::roles(&self.ring.head().roles).1);
-        if !self.misses.peer_is_gone(at, role) {
+        if !self.misses.peer_is_gone(at, role, asks) {
             return Err(Refused::NotYet);
         }
         // It may have moved on between our look and its end; after its end it does so no more.
@@ -255,7 +287,38 @@ impl<S: Side, T: Pod + Send> Drop for End<'_, S, T> {
     fn drop(&mut self) {
         if !killed() {
             self.roles().0.close(self.claimant);
+            tell_all(&self.ring.head().roles);
         }
+    }
+}
+
+/// An end that waits for slots.
+struct Wanted<'a, 'r, S: Side, T: Pod + Send> {
+    end: &'a mut End<'r, S, T>,
+    /// How many it must have.
+    least: u64,
+}
+
+impl<S: Side, T: Pod + Send> Waits for Wanted<'_, '_, S, T> {
+    fn roles(&self) -> NonNull<Roles> {
+        (&self.end.ring.head().roles).into()
+    }
+
+    fn count(roles: &Roles) -> &EventCount {
+        S::count(roles)
+    }
+
+    fn glance(&self) -> bool {
+        let theirs = S::theirs(self.end.ring.head()).load(Ordering::Relaxed);
+        let limit = theirs.wrapping_add(S::reach(self.end.mask + 1));
+        limit.wrapping_sub(self.end.position) >= self.least
+    }
+
+    fn look(&mut self, asks: bool) -> Result<(), Refused> {
+        if self.end.look()? < self.least {
+            self.end.refused(self.least, asks)?;
+        }
+        Ok(())
     }
 }
 

@@ -57,6 +57,7 @@ pub(super) mod end;
 mod fixed;
 mod producer;
 mod ring;
+mod wait;
 
 pub use batch::{Chunk, Reservation};
 pub use consumer::Consumer;

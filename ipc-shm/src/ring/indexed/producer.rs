@@ -22,7 +22,7 @@ use crate::ring::{Peer, PushError, RoleError, Trust, Trusted, Untrusted};
 ///
 /// `M` says whether it trusts the other side: see [`Ring::untrusted_producer`](super::Ring::untrusted_producer).
 pub struct Producer<'r, T: Pod + Send, M: Trust = Trusted> {
-    end: End<'r, Writes, T>,
+    pub(super) end: End<'r, Writes, T>,
     mode: PhantomData<M>,
 }
 

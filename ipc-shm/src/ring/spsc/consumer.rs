@@ -10,15 +10,19 @@
 
 use core::fmt;
 use core::marker::PhantomData;
+use core::ptr::NonNull;
 
 use bytemuck::Pod;
 use ipc_core::identity::ProcessId;
 use ipc_core::primitive::{Ordering, killed};
+use ipc_sync::EventCount;
 
 use super::cursor::Cursor;
 use super::slots::{Held, Position};
 use crate::layout::{FULL, LAP, Roles};
+use crate::ring::error::Refused;
 use crate::ring::role::{Misses, Role};
+use crate::ring::waiting::{Bell, Waits, tell_all};
 use crate::ring::{Peer, PopError, RoleError, Trust, Trusted, Untrusted};
 
 /// The reading end of a [`Ring`](super::Ring).
@@ -34,6 +38,7 @@ pub struct Consumer<'r, T: Pod + Send, M: Trust = Trusted> {
     /// The ring was found damaged, and the cursor poisoned.
     corrupt: bool,
     misses: Misses,
+    bell: Bell,
     mode: PhantomData<M>,
 }
 
@@ -47,8 +52,11 @@ impl<'r, T: Pod + Send, M: Trust> Consumer<'r, T, M> {
             own(ring.head()).close(claimant);
             return Err(RoleError::Corrupt);
         };
+        let bell = Bell::new(ring.head(), |roles| &roles.not_full);
+        tell_all(ring.head());
         let cursor = Cursor::new(ring, position);
-        Ok(Self { cursor, claimant, corrupt: false, misses: Misses::default(), mode: PhantomData })
+        let misses = Misses::default();
+        Ok(Self { cursor, claimant, corrupt: false, misses, bell, mode: PhantomData })
     }
 
     /// Copies the next message out and releases its slot. Never waits.
@@ -76,18 +84,17 @@ impl<'r, T: Pod + Send, M: Trust> Consumer<'r, T, M> {
     #[inline]
     pub fn pop(&mut self) -> Result<T, PopError> {
         let (slot, free) = self.cursor.next();
-        // SAFETY: the cursor keeps its slots alive.
-        let slot = unsafe { slot.as_ref() };
-        // SYNC: message published (Release in `Producer::push`).
-        let found = slot.sequence.load(Ordering::Acquire);
-        if found != free | FULL || (M::HOSTILE && self.corrupt) {
-            self.refused(found)?;
+        if let Err(refused) = self.look_at_next(false) {
+            return Err(refused.pop());
         }
         self.cursor.advance();
+        // SAFETY: the cursor keeps its slots alive.
+        let slot = unsafe { slot.as_ref() };
         // SAFETY: the slot is full on our lap, so its payload is ours; any bytes are a `T`.
         let message = slot.payload.with(|payload| Ok(unsafe { M::read(payload) }));
         // SYNC: message released (Acquire in `Producer::push`).
         slot.sequence.store(free.wrapping_add(LAP), Ordering::Release);
+        self.bell.ring();
         message
     }
 
@@ -120,34 +127,68 @@ impl<'r, T: Pod + Send, M: Trust> Consumer<'r, T, M> {
         self.cursor.capacity()
     }
 
+    /// Whether the next slot has a message. `asks`: see [`Misses::peer_is_gone`].
+    #[inline(always)]
+    fn look_at_next(&mut self, asks: bool) -> Result<(), Refused> {
+        let (slot, free) = self.cursor.next();
+        // SAFETY: the cursor keeps its slots alive.
+        let slot = unsafe { slot.as_ref() };
+        // SYNC: message published (Release in `Producer::push`).
+        let found = slot.sequence.load(Ordering::Acquire);
+        if found == free | FULL && !(M::HOSTILE && self.corrupt) {
+            return Ok(());
+        }
+        self.refused(found, asks)
+    }
+
     /// The next message is not there. `Ok`: it is by now.
     #[cold]
-    fn refused(&mut self, found: u64) -> Result<(), PopError> {
+    fn refused(&mut self, found: u64, asks: bool) -> Result<(), Refused> {
         if self.corrupt {
-            return Err(PopError::Corrupt);
+            return Err(Refused::Corrupt);
         }
         let (slot, free) = self.cursor.next();
         if found != free {
             return Err(self.damaged());
         }
         let (at, role) = (self.cursor.position(), other(self.cursor.roles()));
-        if !self.misses.peer_is_gone(at, role) {
-            return Err(PopError::Empty);
+        if !self.misses.peer_is_gone(at, role, asks) {
+            return Err(Refused::NotYet);
         }
         // It may have pushed between our look and its end; after its end it pushes no more.
         // SAFETY: the cursor keeps its slots alive.
         match unsafe { slot.as_ref() }.sequence.load(Ordering::Acquire) {
             now if now == free | FULL => Ok(()),
-            now if now == found => Err(PopError::Disconnected),
+            now if now == found => Err(Refused::Disconnected),
             _ => Err(self.damaged()),
         }
     }
 
     /// No ring comes to what was found: this end is of no use any more.
-    fn damaged(&mut self) -> PopError {
+    fn damaged(&mut self) -> Refused {
         self.corrupt = true;
         self.cursor.poison();
-        PopError::Corrupt
+        Refused::Corrupt
+    }
+}
+
+impl<T: Pod + Send, M: Trust> Waits for Consumer<'_, T, M> {
+    fn roles(&self) -> NonNull<Roles> {
+        self.cursor.roles().into()
+    }
+
+    fn count(roles: &Roles) -> &EventCount {
+        &roles.not_empty
+    }
+
+    fn glance(&self) -> bool {
+        let (slot, free) = self.cursor.next();
+        // SAFETY: the cursor keeps its slots alive.
+        unsafe { slot.as_ref() }.sequence.load(Ordering::Relaxed) == free | FULL
+    }
+
+    fn look(&mut self, asks: bool) -> Result<(), Refused> {
+        self.look_at_next(asks)
     }
 }
 
@@ -163,6 +204,7 @@ impl<T: Pod + Send, M: Trust> Drop for Consumer<'_, T, M> {
     fn drop(&mut self) {
         if !killed() {
             own(self.cursor.roles()).close(self.claimant);
+            tell_all(self.cursor.roles());
         }
     }
 }

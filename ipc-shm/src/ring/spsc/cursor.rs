@@ -65,6 +65,7 @@ impl<'r, T> Cursor<'r, T> {
         (self.next.as_ptr().addr(), self.free)
     }
 
+    #[inline(always)]
     pub(super) fn roles(&self) -> &Roles {
         self.ring.head()
     }

@@ -60,6 +60,7 @@ mod cursor;
 mod fixed;
 mod producer;
 mod slots;
+mod wait;
 
 pub use consumer::Consumer;
 #[cfg(not(loom))]

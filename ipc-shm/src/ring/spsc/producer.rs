@@ -10,15 +10,19 @@
 
 use core::fmt;
 use core::marker::PhantomData;
+use core::ptr::NonNull;
 
 use bytemuck::Pod;
 use ipc_core::identity::ProcessId;
 use ipc_core::primitive::{Ordering, killed};
+use ipc_sync::EventCount;
 
 use super::cursor::Cursor;
 use super::slots::{Held, Position};
 use crate::layout::{FULL, LAP, Roles};
+use crate::ring::error::Refused;
 use crate::ring::role::{Misses, Role};
+use crate::ring::waiting::{Bell, Waits, tell_all};
 use crate::ring::{Peer, PushError, RoleError, Trust, Trusted, Untrusted};
 
 /// The writing end of a [`Ring`](super::Ring).
@@ -35,6 +39,7 @@ pub struct Producer<'r, T: Pod + Send, M: Trust = Trusted> {
     /// The ring was found damaged, and the cursor poisoned.
     corrupt: bool,
     misses: Misses,
+    bell: Bell,
     mode: PhantomData<M>,
 }
 
@@ -50,8 +55,11 @@ impl<'r, T: Pod + Send, M: Trust> Producer<'r, T, M> {
             own(ring.head()).close(claimant);
             return Err(RoleError::Corrupt);
         };
+        let bell = Bell::new(ring.head(), |roles| &roles.not_empty);
+        tell_all(ring.head());
         let cursor = Cursor::new(ring, position);
-        Ok(Self { cursor, claimant, corrupt: false, misses: Misses::default(), mode: PhantomData })
+        let misses = Misses::default();
+        Ok(Self { cursor, claimant, corrupt: false, misses, bell, mode: PhantomData })
     }
 
     /// Copies `message` into the next slot, if that is free. Never waits.
@@ -76,23 +84,17 @@ impl<'r, T: Pod + Send, M: Trust> Producer<'r, T, M> {
     #[inline]
     pub fn push(&mut self, message: T) -> Result<(), PushError<T>> {
         let (slot, free) = self.cursor.next();
-        // SAFETY: the cursor keeps its slots alive.
-        let slot = unsafe { slot.as_ref() };
-        // SYNC: message released (Release in `Consumer::pop`).
-        let found = slot.sequence.load(Ordering::Acquire);
-        if found != free || (M::HOSTILE && self.corrupt) {
-            match self.refused(found) {
-                Ok(()) => {}
-                Err(Refused::Full) => return Err(PushError::Full(message)),
-                Err(Refused::Disconnected) => return Err(PushError::Disconnected(message)),
-                Err(Refused::Corrupt) => return Err(PushError::Corrupt(message)),
-            }
+        if let Err(refused) = self.look_at_next(false) {
+            return Err(refused.push(message));
         }
         self.cursor.advance();
+        // SAFETY: the cursor keeps its slots alive.
+        let slot = unsafe { slot.as_ref() };
         // SAFETY: the slot is free on our lap, so its payload is ours.
         slot.payload.with_mut(|payload| unsafe { M::write(payload, message) });
         // SYNC: message published (Acquire in `Consumer::pop`).
         slot.sequence.store(free | FULL, Ordering::Release);
+        self.bell.ring();
         Ok(())
     }
 
@@ -127,9 +129,23 @@ impl<'r, T: Pod + Send, M: Trust> Producer<'r, T, M> {
         self.cursor.capacity()
     }
 
+    /// Whether the next slot is free. `asks`: see [`Misses::peer_is_gone`].
+    #[inline(always)]
+    fn look_at_next(&mut self, asks: bool) -> Result<(), Refused> {
+        let (slot, free) = self.cursor.next();
+        // SAFETY: the cursor keeps its slots alive.
+        let slot = unsafe { slot.as_ref() };
+        // SYNC: message released (Release in `Consumer::pop`).
+        let found = slot.sequence.load(Ordering::Acquire);
+        if found == free && !(M::HOSTILE && self.corrupt) {
+            return Ok(());
+        }
+        self.refused(found, asks)
+    }
+
     /// The next slot is not free on this lap. `Ok`: it is by now.
     #[cold]
-    fn refused(&mut self, found: u64) -> Result<(), Refused> {
+    fn refused(&mut self, found: u64, asks: bool) -> Result<(), Refused> {
         if self.corrupt {
             return Err(Refused::Corrupt);
         }
@@ -138,8 +154,8 @@ impl<'r, T: Pod + Send, M: Trust> Producer<'r, T, M> {
             return Err(self.damaged());
         }
         let (at, role) = (self.cursor.position(), other(self.cursor.roles()));
-        if !self.misses.peer_is_gone(at, role) {
-            return Err(Refused::Full);
+        if !self.misses.peer_is_gone(at, role, asks) {
+            return Err(Refused::NotYet);
         }
         // It may have popped between our look and its end; after its end it pops no more.
         // SAFETY: the cursor keeps its slots alive.
@@ -158,11 +174,24 @@ impl<'r, T: Pod + Send, M: Trust> Producer<'r, T, M> {
     }
 }
 
-/// Why there is no room.
-enum Refused {
-    Full,
-    Disconnected,
-    Corrupt,
+impl<T: Pod + Send, M: Trust> Waits for Producer<'_, T, M> {
+    fn roles(&self) -> NonNull<Roles> {
+        self.cursor.roles().into()
+    }
+
+    fn count(roles: &Roles) -> &EventCount {
+        &roles.not_full
+    }
+
+    fn glance(&self) -> bool {
+        let (slot, free) = self.cursor.next();
+        // SAFETY: the cursor keeps its slots alive.
+        unsafe { slot.as_ref() }.sequence.load(Ordering::Relaxed) == free
+    }
+
+    fn look(&mut self, asks: bool) -> Result<(), Refused> {
+        self.look_at_next(asks)
+    }
 }
 
 fn own(roles: &Roles) -> Role<'_> {
@@ -177,6 +206,7 @@ impl<T: Pod + Send, M: Trust> Drop for Producer<'_, T, M> {
     fn drop(&mut self) {
         if !killed() {
             own(self.cursor.roles()).close(self.claimant);
+            tell_all(self.cursor.roles());
         }
     }
 }

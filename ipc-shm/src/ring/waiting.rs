@@ -1,0 +1,230 @@
+//! Sleeping until a ring has a message, or room: one mechanism for all rings.
+//!
+//! A ring has two event counts, one for each direction. Who publishes, a message or a free slot, rings: it looks
+//! whether somebody has announced a sleep, and only then makes a system call. Who finds nothing spins for a moment,
+//! announces a sleep, looks again, and sleeps.
+//!
+//! | step of who publishes | step of who waits |
+//! |---|---|
+//! | 1. stores the sequence or position (Release) | 1. announces itself in the event count |
+//! | 2. a barrier | 2. a barrier |
+//! | 3. loads the event count: awaited? | 3. looks again: is it there? |
+//! | 4. only if so: one operation of the kernel changes the count and wakes | 4. only if not: sleeps while its announcement stands |
+//!
+//! Of two such at the same time at least one sees the other, and that needs a full barrier on both sides. The one of
+//! who waits is [`asymmetric::heavy`], which counts for the other side as well: `push` and `pop` execute no fence.
+//! So they cost five instructions more than without all this, and not 5 ns, which would be three times the rest.
+//!
+//! # Who has no such barrier
+//!
+//! It reaches processes that have registered, which everybody does who claims an end. Whoever cannot, because of a
+//! sandbox or an old kernel, fences after each operation. Whoever cannot *call* it as he goes to sleep sets a bit beside the
+//! event counts, for ever, and whoever publishes reads that bit as it wakes him, and fences from then on. Until then
+//! a wake-up may be missed, and the end of the sleeper's slice makes up for it.
+//!
+//! # What a death leaves behind
+//!
+//! | killed | leaves | then |
+//! |---|---|---|
+//! | having published, before its look | a message that nobody is told of | the sleeper finds it at the end of its slice, 64 ms at most, 5 the first time |
+//! | in the wake-up | it was made in full or not at all | likewise |
+//! | having announced a sleep, or asleep | an announcement of nobody | who publishes next makes one or two futile system calls |
+//! | woken, before it takes what is there | nothing | who attaches in its place looks before it sleeps |
+//! | having claimed or closed its end, before it told the other | a role word that nobody is told of | the slice |
+//! | otherwise, while the other sleeps | the role word of a dead process | the sleeper asks the kernel at the end of each slice |
+//!
+//! # Safety
+//!
+//! An end keeps the roles of its ring alive, as [`Waits::roles`] promises.
+#![expect(unsafe_code, reason = "an end is borrowed beside the roles that it keeps alive")]
+
+use core::ptr::NonNull;
+
+use ipc_core::os::Until;
+use ipc_core::primitive::{Ordering, asymmetric, fence};
+use ipc_sync::{EventCount, Look, WaitError};
+
+use super::error::Refused;
+use super::{PopError, PopWaitError, PushError, PushWaitError};
+use crate::layout::{MUST_FENCE, Roles};
+
+/// How one end tells the other one that there is something to do. Private to its handle, and next to the roles'
+/// keeper there.
+#[derive(Debug)]
+pub(super) struct Bell {
+    /// Where the other end waits, while [`asymmetric::light`] is barrier enough.
+    watched: Option<NonNull<EventCount>>,
+    /// Where the other end waits.
+    count: NonNull<EventCount>,
+    roles: NonNull<Roles>,
+}
+
+// SAFETY: roles and event counts are shared by all threads that want to.
+unsafe impl Send for Bell {}
+// SAFETY: as above.
+unsafe impl Sync for Bell {}
+
+impl Bell {
+    /// The bell of an end that this process has just claimed; the other one waits at `count`.
+    pub(super) fn new(roles: &Roles, count: fn(&Roles) -> &EventCount) -> Self {
+        let is_registered = asymmetric::register();
+        let mut bell = Self { watched: None, count: count(roles).into(), roles: roles.into() };
+        if is_registered {
+            bell.watched = Some(bell.count);
+            bell.look_at_fence();
+        }
+        bell
+    }
+
+    /// Wakes who waits. Comes after the store that publishes; once, where that publishes several.
+    #[inline(always)]
+    pub(super) fn ring(&mut self) {
+        // SYNC: announced or seen (`order`).
+        asymmetric::light();
+        // SAFETY: the handle keeps its roles alive.
+        let is_awaited = self.watched.is_none_or(|count| unsafe { count.as_ref() }.is_awaited());
+        if is_awaited {
+            self.ring_contended();
+        }
+    }
+
+    #[cold]
+    fn ring_contended(&mut self) {
+        if self.watched.is_none() {
+            // SYNC: announced or seen (`order`).
+            fence(Ordering::SeqCst);
+        }
+        // SAFETY: the handle keeps its roles alive.
+        let count = unsafe { self.count.as_ref() };
+        if count.is_awaited() {
+            self.look_at_fence();
+            count.notify_one();
+        }
+    }
+
+    fn look_at_fence(&mut self) {
+        // SAFETY: the handle keeps its roles alive.
+        let roles = unsafe { self.roles.as_ref() };
+        if roles.waiting.load(Ordering::Relaxed) & MUST_FENCE != 0 {
+            self.watched = None;
+        }
+    }
+}
+
+/// Tells whoever waits, on either side, that an end was claimed or closed.
+pub(super) fn tell_all(roles: &Roles) {
+    roles.not_empty.notify_all();
+    roles.not_full.notify_all();
+}
+
+/// What the waits of all rings ask of an end.
+pub(super) trait Waits {
+    /// The ring's roles, which live as long as the end.
+    fn roles(&self) -> NonNull<Roles>;
+
+    /// Where this end waits.
+    fn count(roles: &Roles) -> &EventCount;
+
+    /// Whether there seems to be something to do: a look at one word, which decides nothing.
+    fn glance(&self) -> bool;
+
+    /// Whether there is. It `asks` the kernel whether the other end lives.
+    fn look(&mut self, asks: bool) -> Result<(), Refused>;
+}
+
+/// Sleeps until `end`, which has found nothing to do, has something to do.
+#[cold]
+pub(super) fn wait<E: Waits>(end: &mut E, until: Until) -> Result<(), PopWaitError> {
+    let roles = end.roles();
+    // SAFETY: the end keeps them alive, and is borrowed until this returns.
+    let roles = unsafe { roles.as_ref() };
+    let waited = E::count(roles).wait_for_by(
+        until,
+        || order(roles),
+        |look| match look {
+            Look::Spin => end.glance().then_some(Ok(())),
+            Look::Try | Look::Ask => match end.look(look == Look::Ask) {
+                Err(Refused::NotYet) => None,
+                decided => Some(decided),
+            },
+        },
+    );
+    match waited {
+        Ok(decided) => decided.map_err(|refused| refused.pop().into()),
+        Err(WaitError::Os(errno)) => Err(PopWaitError::Os(errno)),
+        Err(_) => Err(PopWaitError::TimedOut),
+    }
+}
+
+/// Repeats `push`, which gives the message back, until it does something else than find no room.
+#[inline]
+pub(super) fn push_wait<E, T>(
+    end: &mut E,
+    message: T,
+    until: impl FnOnce() -> Until,
+    mut wait: impl FnMut(&mut E, Until) -> Result<(), PopWaitError>,
+    mut push: impl FnMut(&mut E, T) -> Result<(), PushError<T>>,
+) -> Result<(), PushWaitError<T>> {
+    let mut message = match push(end, message) {
+        Err(PushError::Full(message)) => message,
+        pushed => return pushed.map_err(PushWaitError::from),
+    };
+    let until = until();
+    loop {
+        if let Err(reason) = wait(end, until) {
+            return Err(PushWaitError::of(reason, message));
+        }
+        message = match push(end, message) {
+            // Nobody else takes room away; but a peer that cannot be trusted may take it back.
+            Err(PushError::Full(message)) => message,
+            pushed => return pushed.map_err(PushWaitError::from),
+        };
+    }
+}
+
+/// Repeats `pop` until it does something else than find no message.
+#[inline]
+pub(super) fn pop_wait<E, T>(
+    end: &mut E,
+    until: impl FnOnce() -> Until,
+    mut wait: impl FnMut(&mut E, Until) -> Result<(), PopWaitError>,
+    mut pop: impl FnMut(&mut E) -> Result<T, PopError>,
+) -> Result<T, PopWaitError> {
+    match pop(end) {
+        Err(PopError::Empty) => {}
+        popped => return popped.map_err(PopWaitError::from),
+    }
+    let until = until();
+    loop {
+        wait(end, until)?;
+        match pop(end) {
+            // Nobody else takes messages away; but a peer that cannot be trusted may take one back.
+            Err(PopError::Empty) => {}
+            popped => return popped.map_err(PopWaitError::from),
+        }
+    }
+}
+
+/// What `pop` gives, up to the first error; [`PopWaitError::Disconnected`] is the end, and no item.
+pub(super) fn messages<T>(
+    mut pop: impl FnMut() -> Result<T, PopWaitError>,
+) -> impl Iterator<Item = Result<T, PopWaitError>> {
+    let mut is_over = false;
+    core::iter::from_fn(move || {
+        if is_over {
+            return None;
+        }
+        let message = pop();
+        is_over = message.is_err();
+        (!matches!(message, Err(PopWaitError::Disconnected))).then_some(message)
+    })
+}
+
+/// Between the announcement of a sleep and the look that follows.
+fn order(roles: &Roles) {
+    // SYNC: announced or seen (`Bell::ring` and `ring_contended`).
+    if !asymmetric::heavy() {
+        roles.waiting.fetch_or(MUST_FENCE, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+}
