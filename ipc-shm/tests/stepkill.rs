@@ -9,8 +9,9 @@
 
 use std::process::ExitCode;
 
-use ipc_shm::ring::{PopError, PushError, RoleError, indexed, spsc};
+use ipc_shm::ring::{PopError, PopWaitError, PushError, PushWaitError, RoleError, indexed, spsc};
 use ipc_testkit::battery::rings::{self, Batch, Shape};
+use ipc_testkit::battery::waiting::{self, WaitingRing};
 use ipc_testkit::oracle::Message;
 use ipc_testkit::stepkill;
 
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     stepkill::main(|suite| {
         rings::run::<Stamped>(suite, "stamped ring");
         rings::run::<Indexed>(suite, "indexed ring");
+        waiting::run::<Stamped>(suite, "stamped ring, waiting");
     })
 }
 
@@ -156,5 +158,42 @@ impl Indexed {
         let count = seen.len();
         seen.release(count);
         count
+    }
+}
+
+impl WaitingRing for Stamped {
+    type Producer<'a> = spsc::Producer<'a, [u64; 8]>;
+    type Consumer<'a> = spsc::Consumer<'a, [u64; 8]>;
+
+    fn producer(&self) -> Self::Producer<'_> {
+        self.0.ring().producer().expect("nobody alive has it")
+    }
+
+    fn consumer(&self) -> Self::Consumer<'_> {
+        self.0.ring().consumer().expect("nobody alive has it")
+    }
+
+    fn push_by(producer: &mut Self::Producer<'_>, message: &Message, waits: bool) -> bool {
+        let words = message.to_words();
+        let pushed = if waits {
+            producer.push_wait(words)
+        } else {
+            producer.push(words).map_err(PushWaitError::from)
+        };
+        match pushed {
+            Ok(()) => true,
+            Err(PushWaitError::TimedOut(_) | PushWaitError::Disconnected(_)) => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn pop_by(consumer: &mut Self::Consumer<'_>, waits: bool) -> Option<Message> {
+        let popped =
+            if waits { consumer.pop_wait() } else { consumer.pop().map_err(PopWaitError::from) };
+        match popped {
+            Ok(words) => Some(Message::from_words(words)),
+            Err(PopWaitError::TimedOut | PopWaitError::Disconnected) => None,
+            Err(error) => panic!("{error}"),
+        }
     }
 }

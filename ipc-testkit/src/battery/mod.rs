@@ -10,4 +10,5 @@ pub mod rings;
 pub mod rwlocks;
 pub mod semaphores;
 pub mod slots;
+pub mod waiting;
 pub mod waits;

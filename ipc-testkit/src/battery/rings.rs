@@ -60,8 +60,8 @@ pub enum Shape {
 #[derive(Debug)]
 #[repr(C)]
 pub struct Booked<R> {
-    ring: R,
-    ledger: Ledger,
+    pub(super) ring: R,
+    pub(super) ledger: Ledger,
     /// How many messages a victim offers at once, and that is what a death may cost.
     batch: usize,
     /// How many of a batch there was room for when it was offered, until its push has returned.
@@ -181,7 +181,7 @@ fn pop_once<R: Ring>(world: &Booked<R>, me: &Actor<'_>) -> Verdict {
     }
 }
 
-fn base<R: Ring + 'static>(name: String, fill: Fill) -> Scenario<Booked<R>> {
+pub(super) fn base<R: Ring + 'static>(name: String, fill: Fill) -> Scenario<Booked<R>> {
     base_of(name, fill, 1)
 }
 

@@ -18,7 +18,7 @@ use crate::ring::{Peer, RoleError, Trust, Trusted, Untrusted};
 ///
 /// `M` says whether it trusts the other side: see [`Ring::untrusted_consumer`](super::Ring::untrusted_consumer).
 pub struct Consumer<'r, M: Trust = Trusted> {
-    end: End<'r, Reads, u64>,
+    pub(super) end: End<'r, Reads, u64>,
     mode: PhantomData<M>,
 }
 

@@ -119,13 +119,14 @@ mod producer;
 mod record;
 mod reservation;
 mod ring;
+mod wait;
 mod words;
 
 #[cfg(not(loom))]
 pub use batch::Record;
 pub use batch::{Batch, Peek};
 pub use consumer::Consumer;
-pub use error::{PopError, PushError, TooLong};
+pub use error::{PopError, PopWaitError, PushError, PushWaitError, TooLong};
 #[cfg(not(loom))]
 pub use fixed::FixedRing;
 pub use producer::Producer;

@@ -15,7 +15,7 @@ use crate::ring::{Peer, RoleError, Trust, Trusted, Untrusted};
 ///
 /// `M` says whether it trusts the other side: see [`Ring::untrusted_producer`](super::Ring::untrusted_producer).
 pub struct Producer<'r, M: Trust = Trusted> {
-    end: End<'r, Writes, u64>,
+    pub(super) end: End<'r, Writes, u64>,
     mode: PhantomData<M>,
 }
 
