@@ -6,6 +6,8 @@
 //! its end of the ring, and closes it afterwards, so that claims, take-overs and recoveries are
 //! killed everywhere as well. Batches are killed wherever they change memory, and with `IPC_STEPKILL=deep` at every
 //! instruction, too.
+//! And the stamped ring goes through those of rings at which processes sleep (K10, K11), where the ends
+//! are taken before.
 
 use std::process::ExitCode;
 

@@ -46,8 +46,8 @@ pub fn run<R: WaitingRing + 'static>(suite: &mut Suite, name: &str) {
     suite.everywhere(&push::<R>(name));
     suite.everywhere(&pop::<R>(name));
     suite.everywhere(&close::<R>(name));
-    suite.everywhere(&pop_wait::<R>(name));
-    suite.everywhere(&push_wait::<R>(name));
+    suite.everywhere_if_deep(&pop_wait::<R>(name));
+    suite.everywhere_if_deep(&push_wait::<R>(name));
 }
 
 const EMPTY: Fill = Fill { turned: 1, inside: 0 };
