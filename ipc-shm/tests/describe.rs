@@ -16,10 +16,12 @@ use std::process::ExitCode;
 
 use headers::{Bug, FIELDS, Outcome};
 use ipc_core::process::fork_fn;
-use ipc_shm::describe::{DescribeError, Description, Filled, RingLayout, State};
+use ipc_shm::describe::{DescribeError, Description, Filled, RingLayout, Sort, State};
 use ipc_shm::ring::spsc::{Ring, RingPlace};
 use ipc_shm::ring::{Peer, PopError, PushError, bytes, indexed};
-use ipc_shm::{AttachError, Errno, Kind, Liveness, Plan, ProcessId, RawValue, Region, describe};
+use ipc_shm::{
+    AttachError, Errno, FrozenRegion, Kind, Liveness, Plan, ProcessId, RawValue, Region, describe,
+};
 use ipc_testkit::cases::{self, doing};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         ("other_architectures", other_architectures),
         ("another_pid_namespace", another_pid_namespace),
         ("files_that_cannot_be_attached", files_that_cannot_be_attached),
+        ("other_sorts", other_sorts),
         ("what_is_no_region", what_is_no_region),
         ("the_hash_of_the_directory", the_hash_of_the_directory),
         ("a_file_without_end", a_file_without_end),
@@ -118,7 +121,7 @@ fn the_whole_table() {
         "file       8192 bytes, read and write, sealed:".into(),
         "layout     version 1.0".into(),
         "kind       2 (places of a plan)".into(),
-        "made on    little-endian, 64 bits, pages of 4096 bytes".into(),
+        "made on    little-endian, 64 bits, pages of 4096 bytes, places 128 apart".into(),
         format!("made by    process {pid} (alive), {}", namespace()),
         "payload    1280 bytes from 4096 on, in 8192 bytes".into(),
         format!("hash       {:#018x}", region.layout_hash()),
@@ -481,13 +484,35 @@ fn files_that_cannot_be_attached() {
     assert_eq!(seen.state, State::Ready);
     assert_eq!(messages(&seen), one);
 
-    for length in [24, 79, 80, 1024, 1100, 4096] {
+    for length in [24, 79, 88, 1024, 1100, 4096] {
         let seen = self::seen(sealed(&good[..length]));
         assert!(matches!(seen.refused, Some(AttachError::TooSmall { .. })), "{:?}", seen.refused);
-        assert_eq!((seen.state, seen.header.is_some()), (State::Ready, length >= 80));
+        assert_eq!((seen.state, seen.header.is_some()), (State::Ready, length >= 88));
         assert_eq!(seen.rings().count(), 0);
         assert!(seen.to_string().contains("refused"));
     }
+}
+
+fn other_sorts() {
+    let mut plan = Plan::new();
+    plan.array::<RawValue<u64>>(8).unwrap();
+    let single = Region::single_writer(&plan).unwrap();
+    let frozen = FrozenRegion::new(&plan, |_| {}).unwrap();
+    let name = Region::named(format!("ipc-shm-describe-{}", std::process::id())).unwrap();
+    let named = name.create_new(&plan).unwrap();
+    let reader = single.reader().unwrap();
+    let found = [
+        (seen(planned()), Sort::Shared, "possible\n"),
+        (seen(&reader), Sort::SingleWriter, "possible to read: one process writes\n"),
+        (seen(&frozen), Sort::Frozen, "possible to read: nobody writes any more\n"),
+        (seen(&named), Sort::Named, "possible by its name\n"),
+    ];
+    for (seen, sort, text) in found {
+        assert_eq!((seen.sort, seen.refused, seen.state), (sort, None, State::Ready));
+        assert!(seen.to_string().contains(&format!("attaching  {text}")), "{seen}");
+    }
+    name.remove().unwrap();
+    assert!(matches!(seen(&named).refused, Some(AttachError::NotSealed { .. })), "it has no name");
 }
 
 fn what_is_no_region() {
@@ -554,7 +579,7 @@ fn a_file_without_end() {
 fn every_header_field() {
     let (mut refused, mut taken, mut nothing) = (0, 0, 0);
     for base in 0..6 {
-        for target in (0..14).chain(14..38).chain([46, 47, 48, 62, 64, 66, 68]) {
+        for target in (0..14).chain([255]).chain(14..38).chain([46, 47, 48, 62, 64, 66, 68]) {
             let bits = (0..8).chain([15, 16, 31, 32, 47, 61, 62, 63]);
             for (how, a) in (0..12).map(|a| (0, a)).chain(bits.map(|a| (2, a))).chain([
                 (1, 1),
@@ -565,7 +590,7 @@ fn every_header_field() {
             ]) {
                 // The hash covers three fields of the header and the directory; it is put right, or left.
                 let flags: &[u8] = match target {
-                    0..14 => &[0, 1],
+                    0..14 | 255 => &[0, 1],
                     14..38 => &[1],
                     _ => &[0],
                 };

@@ -22,6 +22,7 @@ fn main() -> ExitCode {
     cases::run(&[
         ("checks_and_values", checks_and_values),
         ("checks_in_this_order", checks_in_this_order),
+        ("by_its_name", by_its_name),
         ("stamped_from_python", stamped_from_python),
         ("stamped_to_python", stamped_to_python),
         ("position_at_every_slot", position_at_every_slot),
@@ -49,19 +50,23 @@ fn interpreter() -> Option<&'static str> {
 
 /// The program, on a region that becomes its standard input.
 fn attach(region: impl AsFd, arguments: &[&str]) -> Command {
+    let mut command = program("0", arguments);
+    command.stdin(Stdio::from(again(&region)));
+    command
+}
+
+/// The program, on a descriptor of this number, or on the region of this name.
+fn program(region: &str, arguments: &[&str]) -> Command {
     let Some(python) = interpreter() else {
         let required = std::env::var("IPC_PYTHON").is_ok_and(|word| word == "required");
         assert!(!required, "no Python 3.10 on an x86-64");
         cases::skip("no Python 3.10 on an x86-64")
     };
-    doing(&format!("waiting for attach.py {arguments:?}"));
+    doing(&format!("waiting for attach.py {region} {arguments:?}"));
     let mut command = Command::new(python);
     // Without what is installed beside it.
-    command
-        .args(["-I", "-S"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/attach.py"))
-        .arg("0");
-    command.args(arguments).stdin(Stdio::from(again(&region))).stdout(Stdio::piped());
+    command.args(["-I", "-S", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/attach.py")]);
+    command.arg(region).args(arguments).stdout(Stdio::piped());
     command
 }
 
@@ -139,11 +144,13 @@ fn checks_and_values() {
 fn checks_in_this_order() {
     let (region, ..) = planned();
     let mut bytes = bytes_of(&region);
-    let faults: [(usize, &[u8], &str); 9] = [
+    let faults: [(usize, &[u8], &str); 11] = [
         (24, &[0], "another hash"),
         (1024, &[4], "corrupt directory"),
         (72, &[0; 4], "corrupt"),
         (40, &[0xff; 8], "too small"),
+        (80, &64_u32.to_ne_bytes(), "another distance of places"),
+        (36, &1_u32.to_ne_bytes(), "another page size"),
         (20, &32_u32.to_ne_bytes(), "another architecture"),
         (18, &[9, 0], "version 1.9"),
         (8, &[7; 8], "not ready"),
@@ -188,6 +195,26 @@ fn everything<T>(mut pop: impl FnMut() -> Result<T, PopError>) -> Vec<T> {
             Err(PopError::Corrupt) => panic!("corrupt after {}", all.len()),
         }
     }
+}
+
+fn by_its_name() {
+    let mut plan = Plan::new();
+    let word = plan.one::<Word>().unwrap();
+    let text = format!("ipc-shm-python-{}", std::process::id());
+    let name = Region::named(&text).unwrap();
+    let region = name.create_new(&plan).unwrap();
+    region.get(word).unwrap().store(5, Ordering::Release);
+    let run = |arguments| program(&text, arguments).output().unwrap();
+    assert_eq!(said(run(&["add", "0", "7"])), ["5"]);
+    assert_eq!(region.get(word).unwrap().load(Ordering::Acquire), 12);
+    // Somebody else could open it.
+    let path = format!("/dev/shm/{text}");
+    let rights = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(path, rights).unwrap();
+    let output = run(&["check"]);
+    assert_eq!(output.stdout, b"refused: not a file of ours\n");
+    name.remove().unwrap_err();
+    std::fs::remove_file(format!("/dev/shm/{text}")).unwrap();
 }
 
 fn stamped_from_python() {

@@ -33,14 +33,14 @@ use ipc_core::Errno;
 use ipc_core::identity::{Admitted, DomainCell, Liveness, ProcessId};
 use ipc_core::primitive::identity;
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{FileType, OFlags, fcntl_get_seals, fcntl_getfl, fstat};
+use rustix::fs::{FileType, OFlags, SealFlags, fcntl_get_seals, fcntl_getfl, fstat};
 use rustix::io::{pread, retry_on_intr};
 
 pub use known::TypeName;
 pub use rings::{Filled, RingDescription, RingLayout};
 
 use crate::layout::{DIRECTORY, ENTRIES, Entry, Header, MAGIC, MAJOR, READY};
-use crate::region::{check_contents, check_file};
+use crate::region::{Backing, check_contents, check_file};
 use crate::{AttachError, Kind, plan};
 
 /// Describes the region behind `fd`, whatever state it is in.
@@ -91,7 +91,14 @@ pub fn describe(fd: impl AsFd) -> Result<Description, DescribeError> {
         state @ (State::NotBegun | State::Begun(..)) if head.magic == 0 && seals.is_some() => state,
         _ => return Err(DescribeError::NotARegion),
     };
+    let backing = backing(stat.st_nlink > 0, seals.unwrap_or(SealFlags::empty()));
     let mut description = Description {
+        sort: match backing {
+            Backing::Shared => Sort::Shared,
+            Backing::SingleWriter => Sort::SingleWriter,
+            Backing::Frozen => Sort::Frozen,
+            Backing::Named => Sort::Named,
+        },
         length,
         writable,
         seals: seals.map(|seals| seals.bits()),
@@ -103,7 +110,7 @@ pub fn describe(fd: impl AsFd) -> Result<Description, DescribeError> {
         rings: [None; MAX_RINGS],
     };
     let contents = check_contents(fd, length, None);
-    description.refused = check_file(fd).err().or(contents.as_ref().err().copied());
+    description.refused = check_file(fd, backing).err().or(contents.as_ref().err().copied());
     if head.magic == MAGIC && head.major == MAJOR && read == size_of::<Header>() {
         description.header = Some(header(fd, &head, foreign)?);
     }
@@ -124,6 +131,8 @@ const MAX_RINGS: usize = ENTRIES / 2;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Description {
+    /// Who may write to it, and how it is attached to.
+    pub sort: Sort,
     /// Bytes of the file.
     pub length: u64,
     /// Whether the descriptor allows writing (a seal may forbid it nevertheless).
@@ -138,7 +147,8 @@ pub struct Description {
     pub foreign: bool,
     /// What follows, if it is there and of a version that can be read.
     pub header: Option<HeaderDescription>,
-    /// What [`Region::from_fd`](crate::Region::from_fd) would say to this descriptor; `None`: it would take it.
+    /// What attaching as to a region of this sort would say to this descriptor; `None`: it would be possible. Of a
+    /// region with a name whoever opens it also looks at whose file it is: see [`RegionName`](crate::RegionName).
     pub refused: Option<AttachError>,
     rings: [Option<RingDescription>; MAX_RINGS],
 }
@@ -179,6 +189,22 @@ impl Description {
         })
     }
 }
+
+/// The sorts of regions, as their files tell them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sort {
+    /// A memfd that whoever has it may write to: a [`Region`](crate::Region).
+    Shared,
+    /// A memfd that one process may write to: for the others a `ReadOnlyRegion`.
+    SingleWriter,
+    /// A memfd that nobody may write to: a [`FrozenRegion`](crate::FrozenRegion).
+    Frozen,
+    /// A file with a name: opened by a [`RegionName`](crate::RegionName).
+    Named,
+}
+
+static_assertions::assert_impl_all!(Sort: Send, Sync);
 
 /// How far the creator of a region has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,6 +247,8 @@ pub struct HeaderDescription {
     pub creator_lives: Liveness,
     /// The pid namespace in which the creator's number means something.
     pub domain: Admitted,
+    /// How many bytes there are at least from one place to the next.
+    pub line: u32,
     /// How many places the directory is said to have; more than there is room for are not shown.
     pub entries: u32,
     directory: [Entry; ENTRIES],
@@ -305,6 +333,15 @@ impl fmt::Display for DescribeError {
 
 impl core::error::Error for DescribeError {}
 
+fn backing(has_a_name: bool, seals: SealFlags) -> Backing {
+    let sealed = [Backing::Frozen, Backing::SingleWriter];
+    match sealed.into_iter().find(|backing| seals.contains(backing.needed())) {
+        Some(backing) => backing,
+        None if has_a_name => Backing::Named,
+        None => Backing::Shared,
+    }
+}
+
 /// Reads until `bytes` are full or the file ends.
 fn read(fd: BorrowedFd<'_>, bytes: &mut [u8], at: u64) -> Result<usize, Errno> {
     let mut done = 0;
@@ -365,6 +402,7 @@ fn header(
         creator,
         creator_lives: judged.map_or(Liveness::Unknown, |id| lives(id, head.domain)),
         domain: DomainCell::from_bits(head.domain).seen(),
+        line: head.line,
         entries: head.entries,
         directory,
         read,
@@ -387,6 +425,8 @@ fn swapped(head: &Header) -> Header {
         creator: head.creator.swap_bytes(),
         domain: head.domain.swap_bytes(),
         entries: head.entries.swap_bytes(),
+        line: head.line.swap_bytes(),
+        reserved: head.reserved.swap_bytes(),
     }
 }
 

@@ -5,7 +5,7 @@ use core::fmt;
 use ipc_core::identity::{Admitted, Liveness, ProcessId};
 use rustix::fs::SealFlags;
 
-use super::{Description, Filled, HeaderDescription, RingDescription, RingLayout, State};
+use super::{Description, Filled, HeaderDescription, RingDescription, RingLayout, Sort, State};
 use crate::Kind;
 use crate::ring::Peer;
 
@@ -23,7 +23,16 @@ impl fmt::Display for Description {
         writeln!(f)?;
         write!(f, "attaching  ")?;
         match self.refused {
-            None => writeln!(f, "possible")?,
+            None => writeln!(
+                f,
+                "possible{}",
+                match self.sort {
+                    Sort::Shared => "",
+                    Sort::SingleWriter => " to read: one process writes",
+                    Sort::Frozen => " to read: nobody writes any more",
+                    Sort::Named => " by its name",
+                }
+            )?,
             Some(error) => writeln!(f, "refused: {error}")?,
         }
         let access = if self.writable { "read and write" } else { "read only" };
@@ -75,7 +84,11 @@ impl fmt::Display for HeaderDescription {
             (_, None) => "unknown",
         };
         writeln!(f, "kind       {} ({kind})", self.kind.0)?;
-        writeln!(f, "made on    {}, pages of {} bytes", self.arch, self.page)?;
+        writeln!(
+            f,
+            "made on    {}, pages of {} bytes, places {} apart",
+            self.arch, self.page, self.line
+        )?;
         write!(f, "made by    ")?;
         match self.creator {
             Some(id) => write!(f, "{}", Who(id, self.creator_lives))?,

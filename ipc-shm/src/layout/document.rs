@@ -53,8 +53,11 @@ fn headers() {
         "magic" magic: u64, "init" init: u64, "major" major: u16, "minor" minor: u16,
         "arch" arch: u32, "hash" hash: u64, "kind" kind: u32, "page" page: u32,
         "total" total: u64, "payload" payload: u64, "size" size: u64, "creator" creator: u64,
-        "domain" domain: u32, "entries" entries: u32);
-    assert_eq!(expected.iter().filter_map(|field| field.2).sum::<usize>(), size_of::<Header>());
+        "domain" domain: u32, "entries" entries: u32, "line" line: u32);
+    // And what is reserved.
+    let named = expected.iter().filter_map(|field| field.2).sum::<usize>();
+    assert_eq!(named, offset_of!(Header, reserved));
+    assert_eq!(named + size_of::<u32>(), size_of::<Header>());
     fields("Header", "what it says", &expected);
     let expected = of!(Entry:
         "offset" offset: u64, "count" count: u64, "size" size: u32, "align" align: u32,
@@ -121,6 +124,7 @@ fn constants_and_kinds() {
         ("ENTRIES", ENTRIES as u64),
         ("LAP", LAP),
         ("FULL", FULL),
+        ("LINE", LINE as u64),
     ];
     assert_eq!(found, expected.map(|(name, value)| (name.to_string(), value)).into());
     let ours = cfg!(all(target_endian = "little", target_pointer_width = "64"));

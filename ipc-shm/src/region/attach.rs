@@ -41,7 +41,7 @@ pub(crate) enum Backing {
 
 impl Backing {
     /// Without the first two the memory behind a mapping could go away.
-    fn needed(self) -> SealFlags {
+    pub(crate) fn needed(self) -> SealFlags {
         let size = SealFlags::SHRINK | SealFlags::GROW;
         match self {
             Self::Shared => size,

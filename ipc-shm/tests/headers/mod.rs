@@ -10,10 +10,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::sync::OnceLock;
 
-use ipc_shm::describe::{DescribeError, Filled};
+use ipc_shm::describe::{DescribeError, Filled, Sort};
 use ipc_shm::ring::spsc::{Ring, RingPlace};
 use ipc_shm::ring::{bytes, indexed};
-use ipc_shm::{AttachError, Errno, Plan, RawValue, Region, describe};
+use ipc_shm::{AttachError, Errno, FrozenRegion, Plan, RawValue, ReadOnlyRegion, Region, describe};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
 /// A mistake that telling a region is made to have, to see that it is found.
@@ -42,7 +42,7 @@ pub(crate) enum Outcome {
 }
 
 /// Header fields and their sizes, as `docs/LAYOUT.md` has them.
-pub(crate) const FIELDS: [(usize, usize); 14] = [
+pub(crate) const FIELDS: [(usize, usize); 15] = [
     (0, 8),
     (8, 8),
     (16, 2),
@@ -57,6 +57,7 @@ pub(crate) const FIELDS: [(usize, usize); 14] = [
     (64, 8),
     (72, 4),
     (76, 4),
+    (80, 4),
 ];
 
 const DIRECTORY: usize = 1024;
@@ -70,8 +71,18 @@ pub(crate) fn run(input: &[u8], bug: Bug) -> Result<Outcome, String> {
     let image = Image::new(input);
     let file = image.file();
     let expected = image.is_region(bug);
-    let found = Region::from_fd(file.try_clone().map_err(|error| error.to_string())?);
-    let mut refused = found.as_ref().err().copied();
+    let again = file.try_clone().map_err(|error| error.to_string())?;
+    let (sort, found) = match image.seals {
+        _ if !image.is_sealed() => (Sort::Shared, Region::from_fd(again).map(drop)),
+        seals if seals.contains(SealFlags::WRITE) => {
+            (Sort::Frozen, FrozenRegion::from_fd(again).map(drop))
+        }
+        seals if seals.contains(SealFlags::FUTURE_WRITE) => {
+            (Sort::SingleWriter, ReadOnlyRegion::from_fd(again).map(drop))
+        }
+        _ => (Sort::Shared, Region::from_fd(again).map(drop)),
+    };
+    let mut refused = found.err();
     if expected && image.length == HUGE && refused == Some(AttachError::Os(Errno::NOMEM)) {
         // All is well but that no address space is so large.
         refused = None;
@@ -89,6 +100,9 @@ pub(crate) fn run(input: &[u8], bug: Bug) -> Result<Outcome, String> {
         }
         Err(error) => return Err(format!("not described: {error}")),
     };
+    if seen.sort != sort {
+        return Err(format!("{sort:?}, but described as {:?}", seen.sort));
+    }
     if seen.refused != refused {
         return Err(format!("{refused:?}, but described as {:?}", seen.refused));
     }
@@ -158,6 +172,7 @@ impl Image {
             2 => SealFlags::SHRINK,
             3 => both | SealFlags::FUTURE_WRITE,
             4 => both | SealFlags::SEAL,
+            5 => both | SealFlags::WRITE,
             _ => both,
         };
         Self { bytes, length, seals }
@@ -181,6 +196,10 @@ impl Image {
             word[..size].copy_from_slice(&self.bytes[offset..][..size]);
         }
         u64::from_ne_bytes(word)
+    }
+
+    fn is_sealed(&self) -> bool {
+        self.seals.contains(SealFlags::SHRINK | SealFlags::GROW)
     }
 
     fn begins_like_one(&self) -> bool {
@@ -207,11 +226,10 @@ impl Image {
             creator,
             domain,
             entries,
+            line,
         ] = FIELDS.map(|(offset, size)| self.number(offset, size));
         let arch_of_ours = if cfg!(target_endian = "little") { 0x4c45_0000 } else { 0x4245_0000 };
-        let sealed = self.seals.contains(SealFlags::SHRINK | SealFlags::GROW);
-        sealed
-            && !self.seals.contains(SealFlags::FUTURE_WRITE)
+        self.is_sealed()
             && self.length > PAYLOAD as u64
             && magic.to_ne_bytes() == *b"ipc-shm\0"
             && init == READY
@@ -221,7 +239,8 @@ impl Image {
             && payload == PAYLOAD as u64
             && size > 0
             && size <= total.saturating_sub(payload)
-            && (page as u32).is_power_of_two()
+            && page == rustix::param::page_size() as u64
+            && line == 128
             && (1..=5).contains(&kind)
             && domain != 0
             && creator >> 63 == 0
@@ -261,6 +280,7 @@ fn apply(bytes: &mut [u8], [target, how, a, b]: [u8; 4]) {
                 [(0, 8), (8, 8), (16, 4), (20, 4), (24, 8), (0, 4), (4, 4), (12, 4)][field];
             (DIRECTORY + entry * 32 + offset, size)
         }
+        255 => FIELDS[14],
         // The first words of the payload: roles and slots.
         word => (PAYLOAD + (word - 46) * 8, 8),
     };

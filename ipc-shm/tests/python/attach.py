@@ -12,6 +12,8 @@ usage: attach.py FD check             says what is in the region
        attach.py FD push FROM TO      becomes the producer of the ring, and pushes the messages of these numbers
        attach.py FD pop COUNT         becomes the consumer of the ring, and says what comes
        attach.py FD pop-and-die COUNT the same, but its end is SIGKILL, with the role in its hands
+
+FD is the number of a descriptor, or the name of a region in /dev/shm.
 """
 
 import ctypes
@@ -21,20 +23,21 @@ import os
 import platform
 import select
 import signal
+import stat
 import struct
 import sys
 
 MAGIC = b"ipc-shm\0"
 READY = CLOSED = 1 << 63
-HEADER = struct.Struct("=8sQHHIQIIQQQQII")
+HEADER = struct.Struct("=8sQHHIQIIQQQQIII")
 ENTRY = struct.Struct("=QQIIQ")
-DIRECTORY, PAYLOAD, ENTRIES = 1024, 4096, 96
+DIRECTORY, PAYLOAD, ENTRIES, LINE = 1024, 4096, 96, 128
 RAW, PLANNED, SPSC, INDEXED, BYTES = 1, 2, 3, 4, 5
 PID_MASK = (1 << 22) - 1
 INCARNATION_MASK = (1 << 40) - 1
 TICKS = 1 << 62
 DOMAIN_MASK = MIXED = (1 << 30) - 1
-PIDFS = 0x50494446
+PIDFS, TMPFS = 0x50494446, 0x01021994
 WORDS = 1 << 64
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -96,12 +99,17 @@ class Word:
 # Processes.
 
 
+def file_system(fd):
+    """The magic of linux/magic.h."""
+    buffer = (ctypes.c_long * 64)()
+    if LIBC.fstatfs(fd, buffer):
+        raise OSError(ctypes.get_errno(), "fstatfs")
+    return buffer[0]
+
+
 def incarnation(pid, pidfd):
     """Bits 22 to 62 of the word of a process, by the best source that there is."""
-    buffer = (ctypes.c_long * 64)()
-    if LIBC.fstatfs(pidfd, buffer):
-        raise OSError(ctypes.get_errno(), "fstatfs")
-    if buffer[0] == PIDFS:
+    if file_system(pidfd) == PIDFS:
         return (os.fstat(pidfd).st_ino & INCARNATION_MASK) << 22
     with open(f"/proc/{pid}/stat", "rb") as file:
         # Field 22; the second one is a name in parentheses, and may hold anything.
@@ -159,20 +167,32 @@ class Place:
 class Region:
     """A region that was checked, in the order of docs/LAYOUT.md, and mapped."""
 
-    def __init__(self, fd):
-        self.check(fd)
+    def __init__(self, which):
+        """The region behind a descriptor, or the one that has this name."""
+        fd = int(which) if which.isdigit() else self.named(which)
+        self.check(fd, which.isdigit())
         self.map = mmap.mmap(fd, self.length, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         self.base = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
         if Word(self.base + 8).load() != READY:
             raise Refused("not ready")
 
-    def check(self, fd):
+    @staticmethod
+    def named(name):
+        """A file of our own user, which nobody else may open."""
+        fd = os.open(f"/dev/shm/{name}", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        found = os.fstat(fd)
+        private = stat.S_ISREG(found.st_mode) and found.st_mode & 0o077 == 0 and found.st_nlink == 1
+        if not private or found.st_uid != os.geteuid() or file_system(fd) != TMPFS:
+            raise Refused("not a file of ours")
+        return fd
+
+    def check(self, fd, sealed):
         f_get_seals, shrink_and_grow, no_writing = 1034, 2 | 4, 8 | 16
         try:
             seals = fcntl.fcntl(fd, f_get_seals)
         except OSError:
             raise Refused("not a file in memory") from None
-        if seals & shrink_and_grow != shrink_and_grow:
+        if sealed and seals & shrink_and_grow != shrink_and_grow:
             raise Refused("not sealed")
         if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDWR or seals & no_writing:
             raise Refused("read only")
@@ -181,7 +201,7 @@ class Region:
             raise Refused("too small")
         fields = HEADER.unpack(os.pread(fd, HEADER.size, 0))
         magic, init, major, minor, arch, found, self.kind, page, total, payload, self.size = fields[:11]
-        self.creator, self.domain, entries = fields[11:]
+        self.creator, self.domain, entries, line = fields[11:]
         order = sys.byteorder
         if magic == (MAGIC if order == "big" else MAGIC[::-1]):
             raise Refused("the other byte order")
@@ -193,9 +213,13 @@ class Region:
             raise Refused(f"version {major}.{minor}")
         if arch != (0x4C450000 if order == "little" else 0x42450000) | ctypes.sizeof(ctypes.c_void_p) * 8:
             raise Refused("another architecture")
+        if page != mmap.PAGESIZE:
+            raise Refused("another page size")
+        if line != LINE:
+            raise Refused("another distance of places")
         if total > self.length:
             raise Refused("too small")
-        sound = payload == PAYLOAD and 0 < self.size <= total - payload and page.bit_count() == 1
+        sound = payload == PAYLOAD and 0 < self.size <= total - payload
         if not sound or entries > ENTRIES or self.domain == 0 or not is_process(self.creator):
             raise Refused("corrupt")
         if self.kind not in (RAW, PLANNED, SPSC, INDEXED, BYTES):
@@ -463,15 +487,15 @@ def pop(region, count, die=False):
         print(message.hex())
 
 
-def main(fd, command, *arguments):
+def main(region, command, *arguments):
     # Whatever goes wrong, nobody waits for this for ever.
     signal.alarm(50)
     if platform.machine() != "x86_64":
         raise Refused("plain loads and stores suffice on x86-64 only")
     commands = {"check": check, "value": value, "add": add, "push": push, "pop": pop}
     if command == "pop-and-die":
-        return pop(Region(int(fd)), int(arguments[0]), die=True)
-    commands[command](Region(int(fd)), *map(int, arguments))
+        return pop(Region(region), int(arguments[0]), die=True)
+    commands[command](Region(region), *map(int, arguments))
 
 
 if __name__ == "__main__":
