@@ -14,7 +14,17 @@ use crate::subject::Family;
 
 /// Ours, in the family `spsc`: one message at a time.
 pub const RING: &str = "ipc-shm push/pop";
-/// Ours, in the family `spsc`: records of bytes.
+/// Ours, in the family `spsc`: many messages per call.
+pub const RING_SLICES: &str = "ipc-shm slices of 64";
+/// Ours, in the family `spsc`: between two that do not trust each other.
+pub const RING_UNTRUSTED: &str = "ipc-shm push/pop, untrusted";
+/// Ours, in the family `indexed`: one message at a time.
+pub const INDEXED: &str = "ipc-shm indexed push/pop";
+/// Ours, in the family `indexed`: many messages per call, copied.
+pub const INDEXED_SLICES: &str = "ipc-shm indexed slices of 64";
+/// Ours, in the family `indexed`: written and read where they lie.
+pub const INDEXED_LOAN: &str = "ipc-shm indexed reserve/peek";
+/// Ours, in the family `bytes`: records, written and read where they lie.
 pub const BYTES: &str = "ipc-shm bytes";
 /// Ours, in the family `mutex`.
 pub const MUTEX: &str = "ipc-sync Mutex";

@@ -1,5 +1,6 @@
 //! What there is to measure.
 
+mod indexed;
 mod mutex;
 mod rwlock;
 mod semaphore;
@@ -11,5 +12,12 @@ use crate::subject::Family;
 /// Every family, in the order of the report.
 #[must_use]
 pub fn all() -> Vec<Family> {
-    vec![spsc::family(), mutex::family(), rwlock::family(), semaphore::family(), spawn::family()]
+    vec![
+        spsc::family(),
+        indexed::family(),
+        mutex::family(),
+        rwlock::family(),
+        semaphore::family(),
+        spawn::family(),
+    ]
 }

@@ -14,6 +14,10 @@ pub(super) fn family() -> Family {
             stream::<7>("56 B", floor::slot_flag_ring::<7>()),
             stream::<8>("64 B", floor::slot_flag_ring::<8>()),
             stream::<128>("1 KiB", floor::slot_flag_ring::<128>()),
+            batches::<1>("8 B, in batches of 64"),
+            batches::<7>("56 B, in batches of 64"),
+            untrusted::<7>("56 B, without trust"),
+            untrusted::<128>("1 KiB, without trust"),
             round_trip::<7>("round trip 56 B, polling"),
             round_trip::<8>("round trip 64 B, polling"),
         ],
@@ -40,6 +44,33 @@ fn stream<const N: usize>(name: &'static str, by_hand: Subject) -> Workload {
             kernel::unix_stream::<N>(),
             mq::mq::<N>(),
         ],
+    }
+}
+
+/// 64 messages per call.
+fn batches<const N: usize>(name: &'static str) -> Workload {
+    Workload {
+        name,
+        measure: Measure::Stream,
+        cpus: Cpus::Two,
+        leads: vec![stamped::copied::<N>()],
+        peers: vec![
+            stamped::push_pop::<N>(),
+            rings::rtrb_chunks::<N>(),
+            rings::ringbuf_slices::<N>(),
+            rings::disruptor_batches::<N>(),
+        ],
+    }
+}
+
+/// What it costs to believe nothing.
+fn untrusted<const N: usize>(name: &'static str) -> Workload {
+    Workload {
+        name,
+        measure: Measure::Stream,
+        cpus: Cpus::Two,
+        leads: vec![stamped::untrusted::<N>()],
+        peers: vec![stamped::push_pop::<N>()],
     }
 }
 

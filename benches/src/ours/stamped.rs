@@ -2,32 +2,67 @@
 
 use std::sync::Arc;
 
-use core::hint::spin_loop;
-
-use bytemuck::Pod;
 use ipc_shm::ring::spsc::{Consumer, Producer, Ring};
-use ipc_shm::ring::{PopError, PushError};
+use ipc_shm::ring::{RoleError, Trust};
 
+use super::{until_room, until_there};
 use crate::payload::Message;
-use crate::streams::{round_trip, singles, slots};
+use crate::streams::{round_trip, singles, slices, slots};
 use crate::subject::Subject;
 use crate::targets;
 
 /// One message at a time.
 #[must_use]
 pub fn push_pop<const N: usize>() -> Subject {
-    Subject::processes(targets::RING, || {
+    one_by_one::<N, _, _>(targets::RING, Ring::producer, Ring::consumer)
+}
+
+/// One message at a time, between two that do not trust each other.
+#[must_use]
+pub fn untrusted<const N: usize>() -> Subject {
+    let name = targets::RING_UNTRUSTED;
+    one_by_one::<N, _, _>(name, Ring::untrusted_producer, Ring::untrusted_consumer)
+}
+
+/// 64 messages per call; each is still published by itself.
+#[must_use]
+pub fn copied<const N: usize>() -> Subject {
+    Subject::processes(targets::RING_SLICES, || {
         let ring = Arc::new(Ring::<Message<N>>::create(slots::<N>()).expect("a ring"));
+        let other = Arc::clone(&ring);
+        slices::<N, _, _>(
+            move || {
+                let mut end = ring.producer().expect("an end");
+                move |messages: &[_]| until_room(|| end.push_slice(messages))
+            },
+            move || {
+                let mut end = other.consumer().expect("an end");
+                move |messages: &mut [_]| until_there(|| end.pop_slice(messages))
+            },
+        )
+    })
+}
+
+/// How an end of a ring is taken.
+type Claim<const N: usize, E> = fn(&Ring<'static, Message<N>>) -> Result<E, RoleError>;
+
+fn one_by_one<const N: usize, W: Trust + Send + 'static, R: Trust + Send + 'static>(
+    name: &'static str,
+    producer: Claim<N, Producer<'static, Message<N>, W>>,
+    consumer: Claim<N, Consumer<'static, Message<N>, R>>,
+) -> Subject {
+    Subject::processes(name, move || {
+        let ring = Arc::new(Ring::create(slots::<N>()).expect("a ring"));
         let other = Arc::clone(&ring);
         // An end belongs to the process that claims it.
         singles(
             move || {
-                let mut end = ring.producer().expect("an end");
-                move |message| push(&mut end, message)
+                let mut end = producer(&ring).expect("an end");
+                move |message| until_room(|| end.push(message))
             },
             move || {
-                let mut end = other.consumer().expect("an end");
-                move || pop(&mut end)
+                let mut end = consumer(&other).expect("an end");
+                move || until_there(|| end.pop())
             },
         )
     })
@@ -40,36 +75,19 @@ pub fn there_and_back<const N: usize>() -> Subject {
         let pusher = |ring: &Arc<Ring<'static, Message<N>>>| {
             let (ring, mut end) = (Arc::clone(ring), None);
             move |message| {
-                push(end.get_or_insert_with(|| ring.producer().expect("an end")), message);
+                let end = end.get_or_insert_with(|| ring.producer().expect("an end"));
+                until_room(|| end.push(message));
             }
         };
         let popper = |ring: &Arc<Ring<'static, Message<N>>>| {
             let (ring, mut end) = (Arc::clone(ring), None);
-            move || pop(end.get_or_insert_with(|| ring.consumer().expect("an end")))
+            move || {
+                let end = end.get_or_insert_with(|| ring.consumer().expect("an end"));
+                until_there(|| end.pop())
+            }
         };
         let there = Arc::new(Ring::create(slots::<N>()).expect("a ring"));
         let back = Arc::new(Ring::create(slots::<N>()).expect("a ring"));
         round_trip(pusher(&there), popper(&back), popper(&there), pusher(&back))
     })
-}
-
-#[inline]
-fn push<T: Pod + Send>(end: &mut Producer<'_, T>, message: T) {
-    while let Err(error) = end.push(message) {
-        match error {
-            PushError::Full(_) => spin_loop(),
-            error => panic!("{error}"),
-        }
-    }
-}
-
-#[inline]
-fn pop<T: Pod + Send>(end: &mut Consumer<'_, T>) -> T {
-    loop {
-        match end.pop() {
-            Ok(message) => return message,
-            Err(PopError::Empty) => spin_loop(),
-            Err(error) => panic!("{error}"),
-        }
-    }
 }

@@ -127,13 +127,13 @@ impl<const N: usize> IndexConsumer<N> {
 
 /// One message at a time.
 #[must_use]
-pub fn index_ring<const N: usize>(slots: usize) -> Subject {
+pub fn one<const N: usize>(slots: usize) -> Subject {
     subject::<N, 1>("index ring (by hand)", slots)
 }
 
 /// 64 messages at a time.
 #[must_use]
-pub fn index_ring_batches<const N: usize>(slots: usize) -> Subject {
+pub fn batches<const N: usize>(slots: usize) -> Subject {
     subject::<N, CHUNK>("index ring, batches of 64 (by hand)", slots)
 }
 

@@ -1,0 +1,115 @@
+//! The ring with contiguous slots, between two processes.
+
+use std::sync::Arc;
+
+use ipc_shm::ring::indexed::{Consumer, Producer, Ring};
+
+use super::{until_room, until_there};
+use crate::payload::{Message, Reader, Writer};
+use crate::streams::{CHUNK, singles, slices, stream};
+use crate::subject::{Ends, Subject};
+use crate::targets;
+
+/// One message at a time, by value.
+#[must_use]
+pub fn push_pop<const N: usize>(slots: usize) -> Subject {
+    Subject::processes(targets::INDEXED, move || {
+        with_ends(slots, |left, right| {
+            singles::<N, _, _>(
+                move || {
+                    let mut end = left();
+                    move |message| until_room(|| end.push(message))
+                },
+                move || {
+                    let mut end = right();
+                    move || until_there(|| end.pop())
+                },
+            )
+        })
+    })
+}
+
+/// 64 messages at a time, copied.
+#[must_use]
+pub fn copied<const N: usize>(slots: usize) -> Subject {
+    Subject::processes(targets::INDEXED_SLICES, move || {
+        with_ends(slots, |left, right| {
+            slices::<N, _, _>(
+                move || {
+                    let mut end = left();
+                    move |messages: &[Message<N>]| until_room(|| end.push_slice(messages))
+                },
+                move || {
+                    let mut end = right();
+                    move |messages: &mut [Message<N>]| until_there(|| end.pop_slice(messages))
+                },
+            )
+        })
+    })
+}
+
+/// Up to 64 messages at a time, written and read where they lie.
+#[must_use]
+pub fn in_place<const N: usize>(slots: usize) -> Subject {
+    Subject::processes(targets::INDEXED_LOAN, move || {
+        with_ends(slots, |left, right| {
+            stream(
+                move || {
+                    let mut end: Producer<'_, Message<N>> = left();
+                    move |count, writer: &mut Writer| {
+                        let mut rest = count as usize;
+                        while rest > 0 {
+                            rest -= until_room(|| {
+                                let mut room = end.reserve(rest.min(batch::<N>()))?;
+                                let taken = room.len();
+                                let (first, second) = room.as_mut_slices();
+                                for place in first.iter_mut().chain(second) {
+                                    writer.write(place);
+                                }
+                                room.commit(taken);
+                                Ok(taken)
+                            });
+                        }
+                    }
+                },
+                move || {
+                    let mut end: Consumer<'_, Message<N>> = right();
+                    move |count, reader: &mut Reader| {
+                        let mut rest = count as usize;
+                        while rest > 0 {
+                            rest -= until_there(|| {
+                                let messages = end.peek(rest.min(batch::<N>()))?;
+                                let taken = messages.len();
+                                let (first, second) = messages.as_slices();
+                                first.iter().chain(second).for_each(|message| reader.read(message));
+                                messages.release(taken);
+                                Ok(taken)
+                            });
+                        }
+                    }
+                },
+            )
+        })
+    })
+}
+
+/// Messages per call, one at a time when they are large.
+const fn batch<const N: usize>() -> usize {
+    if N > 128 { 1 } else { CHUNK }
+}
+
+/// A ring, and what claims its ends: an end belongs to the process that claims it.
+fn with_ends<const N: usize>(
+    slots: usize,
+    ends: impl FnOnce(
+        Box<dyn FnOnce() -> Producer<'static, Message<N>> + Send>,
+        Box<dyn FnOnce() -> Consumer<'static, Message<N>> + Send>,
+    ) -> Ends,
+) -> Ends {
+    let ring = Arc::new(Ring::create(slots).expect("a ring"));
+    let other = Arc::clone(&ring);
+    ends(
+        Box::new(move || ring.producer().expect("an end")),
+        Box::new(move || other.consumer().expect("an end")),
+    )
+}
