@@ -16,6 +16,7 @@ use ipc_benches::peers::locks::Lock;
 use ipc_benches::peers::pthread::{NORMAL, PthreadMutex, ROBUST};
 use ipc_benches::{sys, targets};
 use ipc_shm::ring::spsc::Ring;
+use ipc_shm::ring::{bytes, indexed};
 use rtrb::RingBuffer;
 
 /// Lock, count, unlock, with nobody else near.
@@ -48,6 +49,35 @@ fn ring_pair(criterion: &mut Criterion) {
         bencher.iter(|| {
             producer.push(message()).expect("an empty ring has room");
             sum(&consumer.pop().expect("a message was pushed"))
+        });
+    });
+    let ring = Ring::create(SLOTS).expect("a ring");
+    let mut producer = ring.untrusted_producer().expect("an end");
+    let mut consumer = ring.untrusted_consumer().expect("an end");
+    group.bench_function(targets::RING_UNTRUSTED, |bencher| {
+        bencher.iter(|| {
+            producer.push(message()).expect("an empty ring has room");
+            sum(&consumer.pop().expect("a message was pushed"))
+        });
+    });
+    let ring = indexed::Ring::create(SLOTS).expect("a ring");
+    let mut producer = ring.producer().expect("an end");
+    let mut consumer = ring.consumer().expect("an end");
+    group.bench_function(targets::INDEXED, |bencher| {
+        bencher.iter(|| {
+            producer.push(message()).expect("an empty ring has room");
+            sum(&consumer.pop().expect("a message was pushed"))
+        });
+    });
+    let ring = bytes::Ring::create(1 << 16).expect("a ring");
+    let mut producer = ring.producer().expect("an end");
+    let mut consumer = ring.consumer().expect("an end");
+    group.bench_function(targets::BYTES_COPIED, |bencher| {
+        bencher.iter(|| {
+            let mut message = message();
+            producer.push(0, bytemuck::bytes_of(&message)).expect("an empty ring has room");
+            consumer.pop(bytemuck::bytes_of_mut(&mut message)).expect("a record was pushed");
+            sum(&message)
         });
     });
     let (mut producer, mut consumer) = SlotRing::<7>::ends();

@@ -19,7 +19,7 @@ use crate::table;
 use crate::targets::{Judged, State, Target};
 
 const USAGE: &str = "\
-usage: compare [--quick] [--check] [--only TEXT] [--watchdog SECONDS] FAMILY...
+usage: compare [--quick] [--check] [--only TEXT] [--visits COUNT] [--watchdog SECONDS] FAMILY...
        compare --list
        compare --readme
 
@@ -29,6 +29,7 @@ the pairwise ratios. Writes FAMILY.json and FAMILY.svg to the folder `compare` o
   --quick               few short slices: shows that everything runs, not how fast; writes nothing
   --check               exits with status 1 and names each target that is missed or not measured
   --only TEXT           only rows whose name `workload: lead beside peer` contains TEXT; writes nothing
+  --visits COUNT        how often to come back to rows that lack pairs of the near placement (6)
   --watchdog SECONDS    a slice that takes longer hangs, and ends the run (10)
   --list                families, workloads, subjects and targets
   --readme              regenerates the tables of benches/README.md from the files
@@ -240,6 +241,7 @@ impl Command {
         let bad = |reason: String| Err(BadArguments(reason));
         let mut families: Vec<String> = Vec::new();
         let (mut quick, mut check, mut only, mut watchdog) = (false, false, None, None);
+        let mut visits = None;
         let mut alone = None;
         let mut count = 0;
         let mut arguments = arguments.into_iter();
@@ -256,6 +258,10 @@ impl Command {
                 "--quick" => quick = true,
                 "--check" => check = true,
                 "--only" => only = Some(value()?),
+                "--visits" => match value()?.parse() {
+                    Ok(count @ 1..=1000) => visits = Some(count),
+                    _ => return bad("--visits wants 1 to 1000".to_owned()),
+                },
                 "--watchdog" => match value()?.parse() {
                     Ok(seconds @ 1..=3600) => watchdog = Some(Duration::from_secs(seconds)),
                     _ => return bad("--watchdog wants 1 to 3600 seconds".to_owned()),
@@ -284,6 +290,7 @@ impl Command {
             return bad("--quick measures too little for --check".to_owned());
         }
         let mut plan = if quick { Plan::QUICK } else { Plan::FULL };
+        plan.visits = visits.unwrap_or(plan.visits);
         plan.watchdog = watchdog.unwrap_or(plan.watchdog);
         Ok(Self::Measure(Measure { families, plan, quick, check, only }))
     }
@@ -305,6 +312,7 @@ mod tests {
             ("spcs", "no family `spcs`, there are: spsc"),
             ("--fast spsc", "no option `--fast`"),
             ("--only", "--only wants a value"),
+            ("--visits 0 spsc", "1 to 1000"),
             ("--watchdog 0 spsc", "1 to 3600"),
             ("--watchdog soon spsc", "1 to 3600"),
             ("--list spsc", "stands alone"),
@@ -347,11 +355,12 @@ mod tests {
     fn good_arguments_are_understood() {
         assert!(matches!(parse("--list"), Ok(Command::List)));
         assert!(matches!(parse("--readme"), Ok(Command::Readme)));
-        let Ok(Command::Measure(measure)) = parse("--check spsc --only 8 --watchdog 3") else {
+        let Ok(Command::Measure(measure)) = parse("--check spsc --only 8 --watchdog 3 --visits 2")
+        else {
             panic!("a good line was refused")
         };
         assert!(measure.check && !measure.quick);
         assert_eq!(measure.only.as_deref(), Some("8"));
-        assert_eq!(measure.plan.watchdog, Duration::from_secs(3));
+        assert_eq!((measure.plan.watchdog, measure.plan.visits), (Duration::from_secs(3), 2));
     }
 }

@@ -1,5 +1,6 @@
 //! What there is to measure.
 
+mod bytes;
 mod indexed;
 mod mutex;
 mod rwlock;
@@ -15,6 +16,7 @@ pub fn all() -> Vec<Family> {
     vec![
         spsc::family(),
         indexed::family(),
+        bytes::family(),
         mutex::family(),
         rwlock::family(),
         semaphore::family(),

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use ipc_shm::ring::indexed::{Consumer, Producer, Ring};
+use ipc_shm::ring::{PopError, PushError};
 
-use super::{until_room, until_there};
+use super::until;
 use crate::payload::{Message, Reader, Writer};
 use crate::streams::{CHUNK, singles, slices, stream};
 use crate::subject::{Ends, Subject};
@@ -18,11 +19,11 @@ pub fn push_pop<const N: usize>(slots: usize) -> Subject {
             singles::<N, _, _>(
                 move || {
                     let mut end = left();
-                    move |message| until_room(|| end.push(message))
+                    move |message| until(|| end.push(message))
                 },
                 move || {
                     let mut end = right();
-                    move || until_there(|| end.pop())
+                    move || until(|| end.pop())
                 },
             )
         })
@@ -37,11 +38,11 @@ pub fn copied<const N: usize>(slots: usize) -> Subject {
             slices::<N, _, _>(
                 move || {
                     let mut end = left();
-                    move |messages: &[Message<N>]| until_room(|| end.push_slice(messages))
+                    move |messages: &[Message<N>]| until(|| end.push_slice(messages))
                 },
                 move || {
                     let mut end = right();
-                    move |messages: &mut [Message<N>]| until_there(|| end.pop_slice(messages))
+                    move |messages: &mut [Message<N>]| until(|| end.pop_slice(messages))
                 },
             )
         })
@@ -59,7 +60,7 @@ pub fn in_place<const N: usize>(slots: usize) -> Subject {
                     move |count, writer: &mut Writer| {
                         let mut rest = count as usize;
                         while rest > 0 {
-                            rest -= until_room(|| {
+                            rest -= until(|| {
                                 let mut room = end.reserve(rest.min(batch::<N>()))?;
                                 let taken = room.len();
                                 let (first, second) = room.as_mut_slices();
@@ -67,7 +68,7 @@ pub fn in_place<const N: usize>(slots: usize) -> Subject {
                                     writer.write(place);
                                 }
                                 room.commit(taken);
-                                Ok(taken)
+                                Ok::<_, PushError<()>>(taken)
                             });
                         }
                     }
@@ -77,13 +78,13 @@ pub fn in_place<const N: usize>(slots: usize) -> Subject {
                     move |count, reader: &mut Reader| {
                         let mut rest = count as usize;
                         while rest > 0 {
-                            rest -= until_there(|| {
+                            rest -= until(|| {
                                 let messages = end.peek(rest.min(batch::<N>()))?;
                                 let taken = messages.len();
                                 let (first, second) = messages.as_slices();
                                 first.iter().chain(second).for_each(|message| reader.read(message));
                                 messages.release(taken);
-                                Ok(taken)
+                                Ok::<_, PopError>(taken)
                             });
                         }
                     }

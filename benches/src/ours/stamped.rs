@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ipc_shm::ring::spsc::{Consumer, Producer, Ring};
 use ipc_shm::ring::{RoleError, Trust};
 
-use super::{until_room, until_there};
+use super::until;
 use crate::payload::Message;
 use crate::streams::{round_trip, singles, slices, slots};
 use crate::subject::Subject;
@@ -33,11 +33,11 @@ pub fn copied<const N: usize>() -> Subject {
         slices::<N, _, _>(
             move || {
                 let mut end = ring.producer().expect("an end");
-                move |messages: &[_]| until_room(|| end.push_slice(messages))
+                move |messages: &[_]| until(|| end.push_slice(messages))
             },
             move || {
                 let mut end = other.consumer().expect("an end");
-                move |messages: &mut [_]| until_there(|| end.pop_slice(messages))
+                move |messages: &mut [_]| until(|| end.pop_slice(messages))
             },
         )
     })
@@ -58,11 +58,11 @@ fn one_by_one<const N: usize, W: Trust + Send + 'static, R: Trust + Send + 'stat
         singles(
             move || {
                 let mut end = producer(&ring).expect("an end");
-                move |message| until_room(|| end.push(message))
+                move |message| until(|| end.push(message))
             },
             move || {
                 let mut end = consumer(&other).expect("an end");
-                move || until_there(|| end.pop())
+                move || until(|| end.pop())
             },
         )
     })
@@ -76,14 +76,14 @@ pub fn there_and_back<const N: usize>() -> Subject {
             let (ring, mut end) = (Arc::clone(ring), None);
             move |message| {
                 let end = end.get_or_insert_with(|| ring.producer().expect("an end"));
-                until_room(|| end.push(message));
+                until(|| end.push(message));
             }
         };
         let popper = |ring: &Arc<Ring<'static, Message<N>>>| {
             let (ring, mut end) = (Arc::clone(ring), None);
             move || {
                 let end = end.get_or_insert_with(|| ring.consumer().expect("an end"));
-                until_there(|| end.pop())
+                until(|| end.pop())
             }
         };
         let there = Arc::new(Ring::create(slots::<N>()).expect("a ring"));

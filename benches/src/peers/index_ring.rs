@@ -12,6 +12,7 @@
 
 use core::cell::UnsafeCell;
 use core::hint::spin_loop;
+use core::ptr;
 use core::sync::atomic::{AtomicU64, Ordering::*};
 
 use bytemuck::Zeroable;
@@ -78,14 +79,25 @@ impl<const N: usize> IndexRing<N> {
         (IndexProducer { ring, tail: 0, head: 0 }, IndexConsumer { ring, head: 0, tail: 0 })
     }
 
+    /// How many slots there are from `position` up to the last one.
     #[inline]
-    fn slot(&self, position: u64) -> *mut Message<N> {
-        self.slots[position as usize & (self.slots.len() - 1)].0.get()
+    fn left_from(&self, position: u64) -> usize {
+        self.slots.len() - (position as usize & (self.slots.len() - 1))
+    }
+
+    /// The next `count` slots from `position` on.
+    #[inline]
+    fn slots_from(&self, position: u64, count: usize) -> *mut [Message<N>] {
+        let first = self.slots.len() - self.left_from(position);
+        let slots = &self.slots[first..first + count];
+        // Each is a cell, in which the message is all there is.
+        ptr::slice_from_raw_parts_mut(slots.as_ptr().cast_mut().cast(), count)
     }
 }
 
 impl<const N: usize> IndexProducer<N> {
-    /// Waits for room, fills `batch` slots in place, and publishes them at once.
+    /// Waits for room, fills `batch` slots in place, and publishes them at once. It is always the same number, and a
+    /// power of two.
     #[inline]
     pub fn fill(&mut self, batch: usize, mut write: impl FnMut(&mut Message<N>)) {
         let room = self.ring.slots.len() as u64 - batch as u64;
@@ -94,11 +106,10 @@ impl<const N: usize> IndexProducer<N> {
             self.head = self.ring.positions.head.0.load(Acquire);
             spin_loop();
         }
-        for _ in 0..batch {
-            // SAFETY: the consumer is past this slot, so this only producer owns it.
-            write(unsafe { &mut *self.ring.slot(self.tail) });
-            self.tail += 1;
-        }
+        // SAFETY: the consumer is past these slots, so this only producer owns them.
+        let slots = unsafe { &mut *self.ring.slots_from(self.tail, batch) };
+        slots.iter_mut().for_each(&mut write);
+        self.tail += batch as u64;
         // SYNC: slots filled (Release here, Acquire in IndexConsumer::drain).
         self.ring.positions.tail.0.store(self.tail, Release);
     }
@@ -113,15 +124,15 @@ impl<const N: usize> IndexConsumer<N> {
             self.tail = self.ring.positions.tail.0.load(Acquire);
             spin_loop();
         }
-        let taken = (self.tail - self.head).min(most as u64);
-        for _ in 0..taken {
-            // SAFETY: the producer is past this slot, so this only consumer owns it.
-            read(unsafe { &*self.ring.slot(self.head) });
-            self.head += 1;
-        }
+        let there = (self.tail - self.head) as usize;
+        let taken = there.min(most).min(self.ring.left_from(self.head));
+        // SAFETY: the producer is past these slots, so this only consumer owns them.
+        let slots = unsafe { &*self.ring.slots_from(self.head, taken) };
+        slots.iter().for_each(&mut read);
+        self.head += taken as u64;
         // SYNC: slots emptied (Release here, Acquire in IndexProducer::fill).
         self.ring.positions.head.0.store(self.head, Release);
-        taken as usize
+        taken
     }
 }
 

@@ -1,0 +1,43 @@
+//! Records of bytes.
+
+use crate::ours::bytes;
+use crate::peers::{channels, index_ring, kernel, mq, rings};
+use crate::streams::slots;
+use crate::subject::{Cpus, Family, Measure, Subject, Workload};
+
+/// Streams of records of three sizes.
+pub(super) fn family() -> Family {
+    Family {
+        name: "bytes",
+        title: "Records of bytes",
+        workloads: vec![
+            stream::<8>("64 B", small::<8>()),
+            stream::<128>("1 KiB", small::<128>()),
+            stream::<8192>("64 KiB", Vec::new()),
+        ],
+    }
+}
+
+fn stream<const N: usize>(name: &'static str, more: Vec<Subject>) -> Workload {
+    let mut peers = vec![index_ring::one::<N>(slots::<N>())];
+    peers.extend(more);
+    peers.extend([kernel::pipe_stream::<N>(), kernel::unix_stream::<N>()]);
+    Workload {
+        name,
+        measure: Measure::Stream,
+        cpus: Cpus::Two,
+        leads: vec![bytes::in_place::<N>(), bytes::batches::<N>(), bytes::copied::<N>()],
+        peers,
+    }
+}
+
+/// What nobody does with messages of 64 KiB.
+fn small<const N: usize>() -> Vec<Subject> {
+    vec![
+        index_ring::batches::<N>(slots::<N>()),
+        rings::rtrb_push_pop::<N>(),
+        rings::rtrb_chunks::<N>(),
+        channels::crossbeam_channel::<N>(),
+        mq::mq::<N>(),
+    ]
+}
