@@ -19,7 +19,7 @@ use ipc_benches::peers::locks::Lock;
 use ipc_benches::sys::place;
 use ipc_core::identity::ProcessId;
 use ipc_shm::ring::spsc::{Consumer, Producer, Ring};
-use ipc_shm::ring::{RoleError, Trust};
+use ipc_shm::ring::{RoleError, Trust, bytes, indexed};
 use ipc_sync::{
     BoundedSemaphore, Condvar, CountingSemaphore, Event, EventCount, Mutex, Once, ReentrantMutex,
     RwLock, Semaphore,
@@ -50,6 +50,10 @@ fn main() -> ExitCode {
             counter,
             [("untrusted spsc push 64 B", 49), ("untrusted spsc pop 64 B", 47)],
         );
+        indexed_ring::<1>(counter, [("indexed push 8 B", 17), ("indexed pop 8 B", 15)]);
+        indexed_ring::<8>(counter, [("indexed push 64 B", 29), ("indexed pop 64 B", 31)]);
+        indexed_batches(counter);
+        records(counter);
     })
 }
 
@@ -164,5 +168,81 @@ fn messages<const N: usize, M: Trust>(
     });
     counter.at_most(pop.0, pop.1, make, |(_, consumer)| {
         black_box(consumer.pop().expect("a message"));
+    });
+}
+
+/// As [`messages`], with positions.
+fn indexed_ring<const N: usize>(counter: &mut Counter, [push, pop]: [(&str, u64); 2])
+where
+    [u64; N]: Pod,
+{
+    let make = || filled::<[u64; N]>(&[[0; N]; 3]);
+    counter.at_most(push.0, push.1, make, |(producer, _)| {
+        assert!(producer.push(black_box([1; N])).is_ok());
+    });
+    counter.at_most(pop.0, pop.1, make, |(_, consumer)| {
+        black_box(consumer.pop().expect("a message"));
+    });
+}
+
+type Indexed<T> = (indexed::Producer<'static, T>, indexed::Consumer<'static, T>);
+
+/// The ends of an indexed ring through which one message has gone, and which holds the others.
+fn filled<T: Pod + Send>(messages: &[T]) -> Indexed<T> {
+    let ring = indexed::Ring::<T>::create(256).expect("a ring");
+    let mut ends = (ring.producer().expect("an end"), ring.consumer().expect("an end"));
+    assert_eq!(ends.0.push_slice(messages), Ok(messages.len()));
+    ends.1.pop().expect("a message");
+    ends
+}
+
+/// What 64 messages of a word cost at once, copied and in place.
+fn indexed_batches(counter: &mut Counter) {
+    let make = || (filled::<u64>(&[0; 130]), [0; 64]);
+    counter.at_most("indexed push_slice 64 x 8 B", 69, make, |((producer, _), messages)| {
+        assert_eq!(producer.push_slice(messages), Ok(64));
+    });
+    counter.at_most("indexed pop_slice 64 x 8 B", 68, make, |((_, consumer), messages)| {
+        assert_eq!(consumer.pop_slice(messages), Ok(64));
+    });
+    counter.at_most("indexed reserve and commit 64", 40, make, |((producer, _), _)| {
+        let mut room = producer.reserve(64).expect("room");
+        black_box(room.as_mut_slices());
+        room.commit(64);
+    });
+    counter.at_most("indexed peek and release 64", 41, make, |((_, consumer), _)| {
+        let messages = consumer.peek(64).expect("messages");
+        black_box(messages.as_slices());
+        messages.release(64);
+    });
+}
+
+/// Records of 64 bytes.
+fn records(counter: &mut Counter) {
+    let make = || {
+        let ring = bytes::Ring::create(1 << 16).expect("a ring");
+        let mut ends = (ring.producer().expect("an end"), ring.consumer().expect("an end"));
+        for _ in 0..3 {
+            ends.0.push(0, &[0; 64]).expect("room");
+        }
+        ends.1.pop(&mut [0; 64]).expect("a record");
+        (ends, [0; 64])
+    };
+    counter.at_most("bytes push 64 B", 96, make, |((producer, _), record)| {
+        assert!(producer.push(1, black_box(record)).is_ok());
+    });
+    counter.at_most("bytes pop 64 B", 126, make, |((_, consumer), record)| {
+        black_box(consumer.pop(record).expect("a record"));
+    });
+    counter.at_most("bytes reserve and commit 64 B", 100, make, |((producer, _), _)| {
+        let mut room = producer.reserve(64).expect("room");
+        black_box(room.as_mut_slices());
+        room.advance(64).expect("as reserved");
+        room.commit(1);
+    });
+    counter.at_most("bytes peek and release 64 B", 76, make, |((_, consumer), _)| {
+        let record = consumer.peek().expect("a record");
+        black_box(record.record().as_slices());
+        record.release();
     });
 }
