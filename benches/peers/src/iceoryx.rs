@@ -158,15 +158,16 @@ impl Topic {
 type Service<const N: usize> =
     iceoryx2::service::port_factory::publish_subscribe::PortFactory<ipc::Service, Message<N>, ()>;
 
-struct SendingPort<const N: usize>(
-    Held<(Publisher<ipc::Service, Message<N>, ()>, Service<N>, Node<ipc::Service>)>,
-);
+/// A port, and what it needs as long as it lives.
+type Port<P, const N: usize> = Held<(P, Service<N>, Node<ipc::Service>)>;
+
+struct SendingPort<const N: usize>(Port<Publisher<ipc::Service, Message<N>, ()>, N>);
 
 impl<const N: usize> SendingPort<N> {
     #[inline]
     fn send(&self, write: impl FnOnce(&mut Message<N>)) {
         let mut sample = self.0.0.0.loan_uninit().expect("a sample");
-        // SAFETY: words, of which any bytes are values; the publisher's memory was zeroed once.
+        // SAFETY: mapped memory, whose bytes are zeros or old messages; any bytes are words.
         write(unsafe { sample.payload_mut().assume_init_mut() });
         // SAFETY: `write` has filled it.
         let sample = unsafe { sample.assume_init() };
@@ -174,9 +175,7 @@ impl<const N: usize> SendingPort<N> {
     }
 }
 
-struct ReceivingPort<const N: usize>(
-    Held<(Subscriber<ipc::Service, Message<N>, ()>, Service<N>, Node<ipc::Service>)>,
-);
+struct ReceivingPort<const N: usize>(Port<Subscriber<ipc::Service, Message<N>, ()>, N>);
 
 impl<const N: usize> ReceivingPort<N> {
     #[inline]
