@@ -83,8 +83,8 @@ fn receiving<const N: usize>(topic: Topic) -> impl FnMut() -> Message<N> + Send 
 #[derive(Clone)]
 struct Topic {
     files: Arc<Files>,
-    /// 1 once there is a subscriber.
-    subscribed: &'static AtomicU32,
+    /// 1 once there is a subscriber, 2 once there is a publisher, too.
+    ports: &'static AtomicU32,
 }
 
 struct Files {
@@ -106,7 +106,7 @@ impl Topic {
         let prefix = format!("ipc-benches-{owner}-{}-", COUNT.fetch_add(1, Relaxed));
         let folder = std::env::temp_dir().join(prefix.trim_end_matches('-'));
         let files = Arc::new(Files { owner, prefix, folder });
-        Self { files, subscribed: sys::place(AtomicU32::new(0)) }
+        Self { files, ports: sys::place(AtomicU32::new(0)) }
     }
 
     fn service<const N: usize>(&self) -> (Node<ipc::Service>, Service<N>) {
@@ -137,20 +137,25 @@ impl Topic {
         let port = service.subscriber_builder().buffer_size(slots::<N>()).create();
         let port = port.expect("a subscriber");
         // SYNC: subscriber there (Release here, Acquire in `publisher`).
-        self.subscribed.store(1, Release);
+        self.ports.store(1, Release);
+        // It does not look for publishers while one is being made.
+        // SYNC: publisher there (Acquire here, Release in `publisher`).
+        spin_until(|| (self.ports.load(Acquire) == 2).then_some(()));
         ReceivingPort(Held((port, service, node)))
     }
 
     /// Waits for the subscriber: what is published before goes nowhere.
     fn publisher<const N: usize>(&self) -> SendingPort<N> {
         // SYNC: subscriber there (Acquire here, Release in `subscriber`).
-        spin_until(|| (self.subscribed.load(Acquire) == 1).then_some(()));
+        spin_until(|| (self.ports.load(Acquire) == 1).then_some(()));
         let (node, service) = self.service::<N>();
         let port = service
             .publisher_builder()
             .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered)
             .create()
             .expect("a publisher");
+        // SYNC: publisher there (Release here, Acquire in `subscriber`).
+        self.ports.store(2, Release);
         SendingPort(Held((port, service, node)))
     }
 }
