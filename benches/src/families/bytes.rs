@@ -1,7 +1,7 @@
 //! Records of bytes.
 
 use crate::ours::bytes;
-use crate::peers::{channels, index_ring, kernel, mq, rings};
+use crate::peers::{index_ring, kernel, mq, rings};
 use crate::streams::slots;
 use crate::subject::{Cpus, Family, Measure, Subject, Workload};
 
@@ -33,11 +33,5 @@ fn stream<const N: usize>(name: &'static str, more: Vec<Subject>) -> Workload {
 
 /// What nobody does with messages of 64 KiB.
 fn small<const N: usize>() -> Vec<Subject> {
-    vec![
-        index_ring::batches::<N>(slots::<N>()),
-        rings::rtrb_push_pop::<N>(),
-        rings::rtrb_chunks::<N>(),
-        channels::crossbeam_channel::<N>(),
-        mq::mq::<N>(),
-    ]
+    vec![index_ring::batches::<N>(slots::<N>()), rings::rtrb_chunks::<N>(), mq::mq::<N>()]
 }

@@ -43,8 +43,6 @@ fn of_small<const N: usize>() -> Sides {
         stamped::push_pop::<N>(),
         rings::rtrb_push_pop::<N>(),
         rings::rtrb_chunks::<N>(),
-        rings::ringbuf_slices::<N>(),
-        rings::disruptor_batches::<N>(),
     ];
     (leads, peers)
 }
