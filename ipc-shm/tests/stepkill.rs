@@ -12,16 +12,21 @@
 use std::process::ExitCode;
 
 use ipc_shm::ring::{PopError, PopWaitError, PushError, PushWaitError, RoleError, indexed, spsc};
-use ipc_testkit::battery::rings::{self, Batch, Shape};
+use ipc_testkit::battery::rings::{self, Batch, Fill, Shape};
 use ipc_testkit::battery::waiting::{self, WaitingRing};
 use ipc_testkit::oracle::Message;
-use ipc_testkit::stepkill;
+use ipc_testkit::stepkill::{self, Pass};
 
 fn main() -> ExitCode {
     stepkill::main(|suite| {
         rings::run::<Stamped>(suite, "stamped ring");
         rings::run::<Indexed>(suite, "indexed ring");
         waiting::run::<Stamped>(suite, "stamped ring, waiting");
+        // The control of "all or nothing": between its messages, the stamped ring's slice is neither.
+        let promised = Batch { name: "slice, said to be whole", whole: true };
+        let fill = Fill { turned: 0, inside: 0 };
+        let control = rings::push_batch::<Stamped>("stamped ring", fill, promised);
+        suite.must_fail(Pass::Images, &control, 2);
     })
 }
 
