@@ -8,6 +8,7 @@
 extern crate alloc;
 
 mod bits;
+mod indexed;
 mod leaks;
 mod stamped;
 mod subject;
@@ -21,6 +22,7 @@ use rustix::fd::AsFd as _;
 fn main() -> ExitCode {
     stepmutate::main(|suite| {
         stamped::run(suite);
+        indexed::run(suite);
         bits::run(suite);
         leaks::run(suite);
     })

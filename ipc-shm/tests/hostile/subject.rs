@@ -4,6 +4,7 @@ use core::ops::Range;
 use core::sync::atomic::Ordering;
 
 use ipc_core::identity::ProcessId;
+use ipc_shm::bytemuck::{self, Pod};
 use ipc_shm::ring::{Peer, RoleError};
 use ipc_testkit::stepmutate::{Answer, Arena, Scenario, Suite};
 
@@ -54,6 +55,9 @@ pub(crate) struct Subject<P, C> {
     pub(crate) consumer: Box<dyn Fn() -> Result<C, RoleError>>,
     /// The words that a decision hangs on, but for the roles.
     pub(crate) decisive: Vec<usize>,
+    /// A word and what it says while the producer, or the consumer, is claimed: that there is no room, or no message. So
+    /// what the end has seen then is not enough, and the operation has to look.
+    pub(crate) hidden: [Option<(usize, u64)>; 2],
     /// Where messages are, or positions.
     pub(crate) ring: Range<usize>,
     /// Where the next push may write, and the next pop.
@@ -68,9 +72,9 @@ impl<P: End, C: End> Subject<P, C> {
         let name = |op| format!("{}, {op}, {inside} inside after {turned}", self.name);
         // What is looked at, and where there is a message, its bytes, and what hands it over.
         let accesses = |possible| if possible { 3 } else { 2 };
-        let push = self.call(name("push"), &self.producer, &self.pushed).within(STEPS);
+        let push = self.call(name("push"), &self.producer, 0, &self.pushed).within(STEPS);
         suite.attack(&push.at_least(accesses(inside < CAPACITY), 1000));
-        let pop = self.call(name("pop"), &self.consumer, &self.popped).within(STEPS);
+        let pop = self.call(name("pop"), &self.consumer, 1, &self.popped).within(STEPS);
         suite.attack(&pop.at_least(accesses(inside > 0), 1000));
     }
 
@@ -154,15 +158,19 @@ impl<P: End, C: End> Subject<P, C> {
         &'a self,
         name: String,
         claim: &'a dyn Fn() -> Result<E, RoleError>,
+        side: usize,
         writes: &[Range<usize>],
     ) -> Scenario<'a, E, Answer> {
-        let scenario = Scenario::new(
-            name,
-            &self.arena,
-            || claim().expect("an end"),
-            End::call,
-            |end, answer, arena| self.judge(end, answer, arena),
-        );
+        let claim = move || {
+            let Some((offset, value)) = self.hidden[side] else { return claim().expect("an end") };
+            let now = self.arena.word(offset).swap(value, Ordering::Relaxed);
+            let end = claim().expect("an end");
+            self.arena.word(offset).store(now, Ordering::Relaxed);
+            end
+        };
+        let scenario = Scenario::new(name, &self.arena, claim, End::call, |end, answer, arena| {
+            self.judge(end, answer, arena)
+        });
         self.attacked(scenario, writes)
     }
 
@@ -214,6 +222,13 @@ pub(crate) fn judge_claim(error: &RoleError) -> Result<Answer, String> {
     }
 }
 
+/// What is pushed under attack: where it is written, memory changes, for what was there before is zeros or the attack's.
+pub(crate) fn message<T: Pod>() -> T {
+    let mut message = T::zeroed();
+    bytemuck::bytes_of_mut(&mut message).fill(0x77);
+    message
+}
+
 /// The bytes of the word at `offset`.
 pub(crate) fn word(offset: usize) -> Range<usize> {
     offset..offset + 8
@@ -228,7 +243,7 @@ macro_rules! ends {
     ($ring:ident) => {
         impl<T: Pod + Send> End for $ring::Producer<'_, T, Untrusted> {
             fn call(&mut self) -> Answer {
-                match self.push(T::zeroed()) {
+                match self.push(message()) {
                     Ok(()) => Answer::Value,
                     Err(PushError::Full(_) | PushError::Disconnected(_)) => Answer::Nothing,
                     Err(PushError::Corrupt(_)) => Answer::Corrupt,

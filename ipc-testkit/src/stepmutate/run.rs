@@ -82,7 +82,7 @@ pub(super) fn play<S, R>(
     let instructions = log.instructions.load(Ordering::Relaxed) as usize;
     report.possible = plan.len();
     report.allowed = most.attacks.min(most.steps / instructions.max(1));
-    thin_out(&mut plan, report.allowed);
+    thin_out(&mut plan, &points, report.allowed);
     let storms = scenario.storms.min(report.allowed / 4);
     let mut next = 0;
     while next < plan.len() + storms && !enough(&report.flaws) {
@@ -114,17 +114,32 @@ pub(super) fn play<S, R>(
     Ok(report)
 }
 
-/// Leaves `most` of the attacks, from everywhere among them.
-fn thin_out(plan: &mut Vec<Attack>, most: usize) {
-    let all = plan.len();
+/// Leaves `most` of the attacks, from everywhere among them: three quarters of those that change the very word that is
+/// accessed next, as far as there are so many, for the others seldom change anything.
+fn thin_out(plan: &mut Vec<Attack>, points: &[Point], most: usize) {
+    if plan.len() <= most {
+        return;
+    }
+    let (mut sharp, mut others): (Vec<_>, Vec<_>) = plan.iter().copied().partition(|attack| {
+        matches!(points[attack.point].seen, Seen::Access(at) if attack.change.covers(at / 8 * 8))
+    });
+    pick(&mut sharp, most * 3 / 4);
+    pick(&mut others, most - sharp.len());
+    sharp.extend(others);
+    *plan = sharp;
+}
+
+/// Leaves `most` of `attacks`: a random one of each stretch, so that neither points nor words nor values are left out in
+/// a pattern.
+fn pick(attacks: &mut Vec<Attack>, most: usize) {
+    let all = attacks.len();
     if all > most {
         let mut random = Random::new(all as u64);
-        // A random one of each stretch, so that neither points nor words nor values are left out in a pattern.
-        let pick = |i: usize| {
+        let one = |i: usize| {
             let (first, end) = (i * all / most, (i + 1) * all / most);
-            plan[first + random.below(end - first)]
+            attacks[first + random.below(end - first)]
         };
-        *plan = (0..most).map(pick).collect();
+        *attacks = (0..most).map(one).collect();
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Most {
 }
 
 /// A second or less.
-const SOME: Most = Most { attacks: 200, steps: 60_000 };
+const SOME: Most = Most { attacks: 160, steps: 40_000 };
 /// Everything, but a minute or two.
 const ALL: Most = Most { attacks: usize::MAX, steps: 10_000_000 };
 
