@@ -94,6 +94,7 @@ proofs() {
         cargo test -p ipc-shm --release --test named -- k12
     prove 'hostile peers, every attack' '^stepmutate: ' env IPC_STEPKILL=deep \
         cargo test -p ipc-shm --release --test hostile
+    prove 'hostile peers, AddressSanitizer' '^stepmutate: ' hostile_with_sanitizer
     prove 'an owner that is stopped for 10 s' '^test k24.*ok' env IPC_CYCLES=deep \
         cargo test -p ipc-sync --release --test mutex_owners -- k24
     prove 'controls of stepkill' '^stepkill: ' cargo test -p ipc-testkit --release --test stepkill_controls
@@ -102,6 +103,12 @@ proofs() {
         target=$(basename "$target" .rs)
         prove "fuzz $target, $FUZZ_SECONDS s" 'Done [0-9]+ runs' fuzz "$target"
     done
+}
+
+# The standard library is not instrumented; what the tests leave mapped on purpose is no leak.
+hostile_with_sanitizer() {
+    RUSTFLAGS="-Zsanitizer=address" ASAN_OPTIONS=detect_leaks=0 CARGO_TARGET_DIR=target/asan \
+        cargo +nightly test -p ipc-shm --release --target "$(rustc -vV | sed -n 's/^host: //p')" --test hostile
 }
 
 # From the committed inputs on; what is one for any ring of slots is one for each.

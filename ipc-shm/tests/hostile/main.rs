@@ -8,6 +8,7 @@
 extern crate alloc;
 
 mod bits;
+mod bytes;
 mod indexed;
 mod leaks;
 mod stamped;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     stepmutate::main(|suite| {
         stamped::run(suite);
         indexed::run(suite);
+        bytes::run(suite);
         bits::run(suite);
         leaks::run(suite);
     })
