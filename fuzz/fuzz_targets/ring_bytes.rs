@@ -10,8 +10,11 @@ mod model;
 
 use libfuzzer_sys::fuzz_target;
 
-const BUG: model::Bug =
-    if cfg!(feature = "planted-bug") { model::Bug::ReleasesOneOfThree } else { model::Bug::Nothing };
+const BUG: model::Bug = if cfg!(feature = "planted-bug") {
+    model::Bug::ReleasesOneOfThree
+} else {
+    model::Bug::Nothing
+};
 
 fuzz_target!(|operations: &[u8]| {
     if let Err(difference) = model::run(operations, BUG) {

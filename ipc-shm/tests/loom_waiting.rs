@@ -7,6 +7,7 @@
 //! hide behind the end of a slice. Where a process is killed between what it publishes and the wake-up, slices are what makes up
 //! for it; there [`sim::end_slices_at_deaths`] lets each sleeper's end once after a death, and not otherwise. Where an heir
 //! claims the end of the dead, it is the heir who must wake the sleeper, and no slice ends.
+#![cfg_attr(loom, allow(clippy::duplicate_mod, reason = "the same scenarios for each ring"))]
 
 #[cfg(not(loom))]
 fn main() {

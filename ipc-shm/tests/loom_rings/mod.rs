@@ -172,7 +172,7 @@ impl<R: ModelRing> World<R> {
         let mut lost = 0;
         for process in 0..END {
             let pushed = self.pushed[process].load(SeqCst);
-            let last = by(process).last().map_or(0, |&last| last as usize % 100 + 1);
+            let last = by(process).next_back().map_or(0, |&last| last as usize % 100 + 1);
             assert!(by(process).is_sorted_by(|a, b| a < b), "{popped:?}");
             lost += pushed.max(last) - by(process).count();
             // What a call has done that never returned.
