@@ -71,7 +71,8 @@ fn rings() {
     let who = "who writes it";
     let roles = of!(Roles:
         "producer" producer: AtomicU64, "consumer" consumer: AtomicU64,
-        "domain" domain: DomainCell);
+        "domain" domain: DomainCell, "waiting" waiting: AtomicU32,
+        "not_empty" not_empty: EventCount, "not_full" not_full: EventCount);
     fields("Roles", who, &roles);
     let sequence = ("sequence", offset_of!(Slot<u64>, sequence), Some(8));
     fields("Stamped ring", who, &[sequence, ("payload", offset_of!(Slot<u64>, payload), None)]);
