@@ -25,7 +25,7 @@ fn main() {
         .case("vectored_and_batch", 1 + more, &[0, 1], || together(0, vectored, batch))
         .case("wary_push_and_pop", 1 + more, &[0, 1], || together(0, wary_push, wary_pop))
         .case("old_ring", 1 + more, &[0, 1], || together(u64::MAX - 1, push, batch))
-        .case("record_is_handed_over", 1, &[], || together(0, push, pop))
+        .case("record_is_handed_over", 2, &[], || together(0, push, pop))
         .reveals(&[Fault::StoresOrderNothing])
         .case("producers_in_turn", 1 + more, &[0, 1, 2], || in_turn(Writes(push), Reads(pop)))
         .case("consumers_in_turn", 1 + more, &[0, 1, 2], || in_turn(Reads(batch), Writes(push)))

@@ -24,9 +24,9 @@ fn main() {
     }
     suite
         .case("old_ring", 2 + more, &[0, 1], old_ring)
-        .case("payloads_are_handed_over", 1, &[], handed_over)
+        .case("payloads_are_handed_over", 2, &[], handed_over)
         .reveals(&[Fault::StoresOrderNothing])
-        .case("slots_are_handed_back", 1, &[], handed_back)
+        .case("slots_are_handed_back", 2, &[], handed_back)
         .reveals(&[Fault::StoresOrderNothing])
         .case("last_message_before_disconnected", 3, &[0], last_message_before_disconnected)
         .case("producers_in_turn", 1 + more, &[0, 1, 2], producers_in_turn)
@@ -82,58 +82,58 @@ mod model {
     const PUSH_SLICE: Push<R> = R::push_slice;
     const POP_SLICE: Pop<R> = R::pop_slice;
 
-    /// Each of three ways to push beside each of three to pop, in rings of 1, 2 and 4.
+    /// Each of three ways to push, with so many messages, beside each of three to pop, in rings of 1, 2 and 4.
     macro_rules! pairs {
-        ($($name:literal: $capacity:literal, $push:expr, $pop:expr;)*) => {
+        ($($name:literal: $capacity:literal, $count:literal $push:expr, $pop:expr;)*) => {
             pub(crate) const PAIRS: &[(&str, fn())] = &[$(
-                ($name, || pair::<R>(($capacity, 0), 2, (2, $push), (2, $pop))),
+                ($name, || pair::<R>(($capacity, 0), [$count, 2], (2, $push), (2, $pop))),
             )*];
         };
     }
 
     pairs! {
-        "push_pop_capacity_1": 1, push, pop;
-        "push_pop_capacity_2": 2, push, pop;
-        "push_pop_capacity_4": 4, push, pop;
-        "push_pop_slice_capacity_1": 1, push, POP_SLICE;
-        "push_pop_slice_capacity_2": 2, push, POP_SLICE;
-        "push_pop_slice_capacity_4": 4, push, POP_SLICE;
-        "push_peek_capacity_1": 1, push, peek;
-        "push_peek_capacity_2": 2, push, peek;
-        "push_peek_capacity_4": 4, push, peek;
-        "push_slice_pop_capacity_1": 1, PUSH_SLICE, pop;
-        "push_slice_pop_capacity_2": 2, PUSH_SLICE, pop;
-        "push_slice_pop_capacity_4": 4, PUSH_SLICE, pop;
-        "push_slice_pop_slice_capacity_1": 1, PUSH_SLICE, POP_SLICE;
-        "push_slice_pop_slice_capacity_2": 2, PUSH_SLICE, POP_SLICE;
-        "push_slice_pop_slice_capacity_4": 4, PUSH_SLICE, POP_SLICE;
-        "push_slice_peek_capacity_1": 1, PUSH_SLICE, peek;
-        "push_slice_peek_capacity_2": 2, PUSH_SLICE, peek;
-        "push_slice_peek_capacity_4": 4, PUSH_SLICE, peek;
-        "lend_pop_capacity_1": 1, lend, pop;
-        "lend_pop_capacity_2": 2, lend, pop;
-        "lend_pop_capacity_4": 4, lend, pop;
-        "lend_pop_slice_capacity_1": 1, lend, POP_SLICE;
-        "lend_pop_slice_capacity_2": 2, lend, POP_SLICE;
-        "lend_pop_slice_capacity_4": 4, lend, POP_SLICE;
-        "lend_peek_capacity_1": 1, lend, peek;
-        "lend_peek_capacity_2": 2, lend, peek;
-        "lend_peek_capacity_4": 4, lend, peek;
+        "push_pop_capacity_1": 1, 1 push, pop;
+        "push_pop_capacity_2": 2, 1 push, pop;
+        "push_pop_capacity_4": 4, 1 push, pop;
+        "push_pop_slice_capacity_1": 1, 1 push, POP_SLICE;
+        "push_pop_slice_capacity_2": 2, 1 push, POP_SLICE;
+        "push_pop_slice_capacity_4": 4, 1 push, POP_SLICE;
+        "push_peek_capacity_1": 1, 1 push, peek;
+        "push_peek_capacity_2": 2, 1 push, peek;
+        "push_peek_capacity_4": 4, 1 push, peek;
+        "push_slice_pop_capacity_1": 1, 2 PUSH_SLICE, pop;
+        "push_slice_pop_capacity_2": 2, 2 PUSH_SLICE, pop;
+        "push_slice_pop_capacity_4": 4, 2 PUSH_SLICE, pop;
+        "push_slice_pop_slice_capacity_1": 1, 2 PUSH_SLICE, POP_SLICE;
+        "push_slice_pop_slice_capacity_2": 2, 2 PUSH_SLICE, POP_SLICE;
+        "push_slice_pop_slice_capacity_4": 4, 2 PUSH_SLICE, POP_SLICE;
+        "push_slice_peek_capacity_1": 1, 2 PUSH_SLICE, peek;
+        "push_slice_peek_capacity_2": 2, 2 PUSH_SLICE, peek;
+        "push_slice_peek_capacity_4": 4, 2 PUSH_SLICE, peek;
+        "lend_pop_capacity_1": 1, 2 lend, pop;
+        "lend_pop_capacity_2": 2, 2 lend, pop;
+        "lend_pop_capacity_4": 4, 2 lend, pop;
+        "lend_pop_slice_capacity_1": 1, 2 lend, POP_SLICE;
+        "lend_pop_slice_capacity_2": 2, 2 lend, POP_SLICE;
+        "lend_pop_slice_capacity_4": 4, 2 lend, POP_SLICE;
+        "lend_peek_capacity_1": 1, 2 lend, peek;
+        "lend_peek_capacity_2": 2, 2 lend, peek;
+        "lend_peek_capacity_4": 4, 2 lend, peek;
     }
 
     /// The positions wrap around in the middle.
     pub(crate) fn old_ring() {
-        pair::<R>((2, u64::MAX), 2, (2, PUSH_SLICE), (2, POP_SLICE));
+        pair::<R>((2, u64::MAX), [2, 2], (2, PUSH_SLICE), (2, POP_SLICE));
     }
 
     /// The consumer reads what the producer has written.
     pub(crate) fn handed_over() {
-        pair::<R>((4, 0), 2, (1, PUSH_SLICE), (1, POP_SLICE));
+        pair::<R>((4, 0), [2, 2], (1, PUSH_SLICE), (1, POP_SLICE));
     }
 
     /// The producer writes where the consumer has read.
     pub(crate) fn handed_back() {
-        pair::<R>((1, 0), 1, (3, push), (1, pop));
+        pair::<R>((1, 0), [1, 1], (3, push), (1, pop));
     }
 
     pub(crate) fn last_message_before_disconnected() {
@@ -141,18 +141,18 @@ mod model {
     }
 
     pub(crate) fn producers_in_turn() {
-        loom_rings::producers_in_turn::<R>(2, PUSH_SLICE, POP_SLICE);
+        loom_rings::producers_in_turn::<R>([2, 2], PUSH_SLICE, POP_SLICE);
     }
 
     pub(crate) fn consumers_in_turn() {
-        loom_rings::consumers_in_turn::<R>(2, PUSH_SLICE, POP_SLICE);
+        loom_rings::consumers_in_turn::<R>([2, 2], PUSH_SLICE, POP_SLICE);
     }
 
     pub(crate) fn lending_producers_in_turn() {
-        loom_rings::producers_in_turn::<R>(2, lend, pop);
+        loom_rings::producers_in_turn::<R>([2, 2], lend, pop);
     }
 
     pub(crate) fn peeking_consumers_in_turn() {
-        loom_rings::consumers_in_turn::<R>(2, push, peek);
+        loom_rings::consumers_in_turn::<R>([1, 2], push, peek);
     }
 }

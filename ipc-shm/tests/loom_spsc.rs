@@ -39,7 +39,7 @@ fn main() {
         .case("push_and_pop_old_ring", 2, &[0, 1], push_and_pop_old_ring)
         .case("slices_capacity_1", 2, &[0, 1], || slices(1))
         .case("slices_capacity_2", 2, &[0, 1], || slices(2))
-        .case("payloads_are_handed_over", 1, &[], || slices(4))
+        .case("payloads_are_handed_over", 2, &[], || slices(4))
         .reveals(&[Fault::StoresOrderNothing])
         .case("producers_in_turn", 2, &[0, 1, 2], producers_in_turn)
         .case("consumers_in_turn", 2, &[0, 1, 2], consumers_in_turn)
@@ -234,15 +234,15 @@ mod model {
 
     /// K08: slices of two on both sides.
     pub(crate) fn slices(capacity: usize) {
-        pair::<R>((capacity, 0), 2, (2, R::push_slice), (2, R::pop_slice));
+        pair::<R>((capacity, 0), [2, 2], (2, R::push_slice), (2, R::pop_slice));
     }
 
     pub(crate) fn slicing_producers_in_turn() {
-        loom_rings::producers_in_turn::<R>(2, R::push_slice, R::pop_slice);
+        loom_rings::producers_in_turn::<R>([2, 2], R::push_slice, R::pop_slice);
     }
 
     pub(crate) fn slicing_consumers_in_turn() {
-        loom_rings::consumers_in_turn::<R>(2, R::push_slice, R::pop_slice);
+        loom_rings::consumers_in_turn::<R>([2, 2], R::push_slice, R::pop_slice);
     }
 
     /// The numbers of the laps wrap around in the middle.

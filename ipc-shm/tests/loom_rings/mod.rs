@@ -77,8 +77,8 @@ pub(crate) type Pop<R> = fn(&mut <R as ModelRing>::Consumer, usize) -> Result<Ve
 struct World<R> {
     ring: R,
     capacity: usize,
-    /// How many messages go into a call.
-    batch: usize,
+    /// How many messages a call pushes at once, if there is room, and how many it pops.
+    batch: [usize; 2],
     /// How many messages of each producer the calls that returned have pushed.
     pushed: [AtomicUsize; 5],
     /// What the calls that returned have popped, in their order.
@@ -96,7 +96,7 @@ fn message(process: usize, number: usize) -> u64 {
 }
 
 impl<R: ModelRing> World<R> {
-    fn new(capacity: usize, start: u64, batch: usize) -> Arc<Self> {
+    fn new(capacity: usize, start: u64, batch: [usize; 2]) -> Arc<Self> {
         Arc::new(Self {
             ring: R::boxed_at(capacity, start).unwrap(),
             capacity,
@@ -119,7 +119,7 @@ impl<R: ModelRing> World<R> {
             for _ in 0..calls {
                 let next = self.pushed[index].load(SeqCst);
                 let messages: Vec<_> =
-                    (next..next + self.batch).map(|number| message(index, number)).collect();
+                    (next..next + self.batch[0]).map(|number| message(index, number)).collect();
                 match push(&mut producer, &messages) {
                     Ok(count) => self.pushed[index].store(next + count, SeqCst),
                     Err(PushError::Full(()) | PushError::Disconnected(())) => {}
@@ -140,7 +140,7 @@ impl<R: ModelRing> World<R> {
                 Err(error) => panic!("{error}"),
             };
             for _ in 0..calls {
-                match pop(&mut consumer, self.batch) {
+                match pop(&mut consumer, self.batch[1]) {
                     Ok(messages) => self.popped.lock().unwrap().extend(messages),
                     Err(PopError::Empty | PopError::Disconnected) => {}
                     Err(error) => panic!("{error}"),
@@ -178,25 +178,28 @@ impl<R: ModelRing> World<R> {
             // What a call has done that never returned.
             let more = last.saturating_sub(pushed);
             let killed = self.killed[process].load(SeqCst) > 0;
-            assert!(more == 0 || killed && more <= self.batch, "{popped:?} of {pushed}");
-            if R::WHOLE && self.batch <= self.capacity {
+            assert!(more == 0 || killed && more <= self.batch[0], "{popped:?} of {pushed}");
+            if R::WHOLE && self.batch[0] <= self.capacity {
                 let room = self.capacity - self.capacity.min(pushed);
                 assert!(
-                    more == 0 || more >= self.batch.min(room).max(1),
+                    more == 0 || more >= self.batch[0].min(room).max(1),
                     "half a batch: {popped:?}"
                 );
             }
         }
         assert!(popped.chunk_by(|a, b| a / 100 == b / 100).count() <= 2, "mixed: {popped:?}");
         let killed = self.consumers_killed.load(SeqCst);
-        assert!(lost <= killed * self.batch, "{lost} lost, {killed} consumers killed: {popped:?}");
+        assert!(
+            lost <= killed * self.batch[1],
+            "{lost} lost, {killed} consumers killed: {popped:?}"
+        );
     }
 }
 
-/// A producer and a consumer, with so many calls each; messages of `batch` to a call.
+/// A producer and a consumer, with so many calls each, of so many messages.
 pub(crate) fn pair<R: ModelRing>(
     (capacity, start): (usize, u64),
-    batch: usize,
+    batch: [usize; 2],
     (pushes, push): (usize, Push<R>),
     (pops, pop): (usize, Pop<R>),
 ) {
@@ -211,7 +214,7 @@ pub(crate) fn pair<R: ModelRing>(
 }
 
 /// Two producers, the second of which comes when the first has gone, and a consumer that is at work all the time.
-pub(crate) fn producers_in_turn<R: ModelRing>(batch: usize, push: Push<R>, pop: Pop<R>) {
+pub(crate) fn producers_in_turn<R: ModelRing>(batch: [usize; 2], push: Push<R>, pop: Pop<R>) {
     let world = World::<R>::new(2, u64::MAX - 1, batch);
     let consumer = {
         let world = world.clone();
@@ -224,7 +227,7 @@ pub(crate) fn producers_in_turn<R: ModelRing>(batch: usize, push: Push<R>, pop: 
 }
 
 /// The same with the consumers.
-pub(crate) fn consumers_in_turn<R: ModelRing>(batch: usize, push: Push<R>, pop: Pop<R>) {
+pub(crate) fn consumers_in_turn<R: ModelRing>(batch: [usize; 2], push: Push<R>, pop: Pop<R>) {
     let world = World::<R>::new(2, u64::MAX - 1, batch);
     let producer = {
         let world = world.clone();
@@ -238,7 +241,7 @@ pub(crate) fn consumers_in_turn<R: ModelRing>(batch: usize, push: Push<R>, pop: 
 
 /// `Disconnected` never comes before the last message of a producer that closed or died.
 pub(crate) fn last_message_before_disconnected<R: ModelRing>() {
-    let world = World::<R>::new(2, 0, 1);
+    let world = World::<R>::new(2, 0, [1, 1]);
     let producer = {
         let world = world.clone();
         sim::spawn_thread(move || world.produce(0, 2, R::push_slice))
