@@ -44,14 +44,14 @@ fn main() -> ExitCode {
         ring::<8>(counter, [("spsc push 64 B", 35), ("spsc pop 64 B", 42)]);
         untrusted::<7>(
             counter,
-            [("untrusted spsc push 56 B", 39), ("untrusted spsc pop 56 B", 36)],
+            [("untrusted spsc push 56 B", 45), ("untrusted spsc pop 56 B", 48)],
         );
         untrusted::<8>(
             counter,
-            [("untrusted spsc push 64 B", 49), ("untrusted spsc pop 64 B", 47)],
+            [("untrusted spsc push 64 B", 55), ("untrusted spsc pop 64 B", 55)],
         );
-        indexed_ring::<1>(counter, [("indexed push 8 B", 17), ("indexed pop 8 B", 15)]);
-        indexed_ring::<8>(counter, [("indexed push 64 B", 29), ("indexed pop 64 B", 31)]);
+        indexed_ring::<1>(counter, [("indexed push 8 B", 22), ("indexed pop 8 B", 21)]);
+        indexed_ring::<8>(counter, [("indexed push 64 B", 34), ("indexed pop 64 B", 38)]);
         indexed_batches(counter);
         records(counter);
     })
@@ -205,12 +205,12 @@ fn indexed_batches(counter: &mut Counter) {
     counter.at_most("indexed pop_slice 64 x 8 B", 68, make, |((_, consumer), messages)| {
         assert_eq!(consumer.pop_slice(messages), Ok(64));
     });
-    counter.at_most("indexed reserve and commit 64", 40, make, |((producer, _), _)| {
+    counter.at_most("indexed reserve and commit 64", 47, make, |((producer, _), _)| {
         let mut room = producer.reserve(64).expect("room");
         black_box(room.as_mut_slices());
         room.commit(64);
     });
-    counter.at_most("indexed peek and release 64", 41, make, |((_, consumer), _)| {
+    counter.at_most("indexed peek and release 64", 48, make, |((_, consumer), _)| {
         let messages = consumer.peek(64).expect("messages");
         black_box(messages.as_slices());
         messages.release(64);
@@ -228,7 +228,7 @@ fn records(counter: &mut Counter) {
         ends.1.pop(&mut [0; 64]).expect("a record");
         (ends, [0; 64])
     };
-    counter.at_most("bytes push 64 B", 96, make, |((producer, _), record)| {
+    counter.at_most("bytes push 64 B", 114, make, |((producer, _), record)| {
         assert!(producer.push(1, black_box(record)).is_ok());
     });
     counter.at_most("bytes pop 64 B", 126, make, |((_, consumer), record)| {
