@@ -11,7 +11,7 @@ use ipc_core::parcel::{Handle, Parcel, ParcelError};
 use ipc_core::process::{Context, ExitStatus, Process, StartMethod, fork_fn};
 use ipc_shm::ring::spsc::{Ring, RingPlace};
 use ipc_shm::ring::{bytes, indexed};
-use ipc_shm::{Atomic, Place, PlaceError, Plan, Region, Shared};
+use ipc_shm::{Atomic, Place, PlaceError, Plan, RawValue, Region, Shared};
 use ipc_sync::{Event, LockError, Mutex, Semaphore};
 use ipc_testkit::cases::{self, doing};
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,8 @@ fn main() -> ExitCode {
         ("shared_lock_is_known_to_the_kernel", shared_lock_is_known_to_the_kernel),
         ("shared_values_leave_nothing", shared_values_leave_nothing),
         ("places_of_another_plan_are_errors", other_places),
+        ("places_of_two_rings_are_no_ring", places_of_two_rings),
+        ("places_of_what_is_too_large_are_errors", places_of_what_is_too_large),
     ])
 }
 
@@ -178,6 +180,35 @@ fn refused() {
 }
 
 /// Whatever numbers come as a place, no reference goes beyond the region.
+/// Head of one ring and slots of another are no ring, although both are in the region.
+fn places_of_two_rings() {
+    let mut plan = Plan::new();
+    let rings = [(); 2].map(|()| indexed::RingPlace::<u64>::plan(&mut plan, 4).expect("a ring"));
+    let region = Region::planned(&plan).expect("a region");
+    type Numbers = ([u64; 3], [u64; 3]);
+    let numbers = rings
+        .map(|ring| Parcel::pack(&ring).expect("packed").unpack::<Numbers>().expect("two places"));
+    for (head, slots) in [(0, 0), (1, 1), (0, 1), (1, 0)] {
+        let place = Parcel::pack(&(numbers[head].0, numbers[slots].1)).expect("packed");
+        let place = place.unpack::<indexed::RingPlace<u64>>().expect("any numbers");
+        let found = indexed::Ring::in_region(&region, place).map(drop);
+        let expected = if head == slots { Ok(()) } else { Err(PlaceError::NotHere) };
+        assert_eq!(found, expected, "{head} {slots}");
+    }
+}
+
+/// A type that no plan has a place for is at no index, be there an entry or not.
+fn places_of_what_is_too_large() {
+    type FourGiB = RawValue<[[[u8; 4096]; 4096]; 256]>;
+    let region = Region::planned(&Plan::new()).or_else(|_| Region::anonymous(100));
+    let region = region.expect("a region");
+    for index in [0, 1, 95, 96, 1000] {
+        let bytes = postcard::to_allocvec(&[index, 0_u64, 1]).expect("numbers");
+        let place: Place<FourGiB> = Parcel { bytes, fds: Vec::new() }.unpack().expect("numbers");
+        assert_eq!(region.slice(place).map(drop), Err(PlaceError::NotHere), "{index}");
+    }
+}
+
 fn other_places() {
     let mut plan = Plan::new();
     let right = plan.array::<Atomic<AtomicU64>>(10).expect("a place");

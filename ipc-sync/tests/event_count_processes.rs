@@ -8,6 +8,7 @@ mod waits;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use core::time::Duration;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use ipc_core::baton;
 use ipc_core::identity::ProcessId;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         ("a_sandbox_may_refuse_to_notify_in_one_step", refused_operation),
         ("waiters_outlive_a_notifier_that_dies_in_a_sandbox", notifier_dies_in_a_sandbox),
         ("time_outs_are_kept_under_signals", time_outs_are_kept_under_signals),
+        ("time_outs_are_kept_under_notifications", time_outs_are_kept_under_notifications),
         ("a_signal_ends_an_interruptible_wait", signal_ends_an_interruptible_wait),
         ("items_come_through_signals", items_come_through_signals),
         ("a_signal_handler_may_notify", a_signal_handler_may_notify),
@@ -205,6 +207,24 @@ fn time_outs_are_kept_under_signals() {
     });
     world.items.fetch_add(1, Relaxed);
     assert_eq!(world.more.wait_for_deadline(Deadline::now(), || world.try_take()), Ok(()));
+}
+
+/// Whoever is notified again and again, and in vain, gives up in time: each look comes to nothing and takes the next
+/// announcement back.
+fn time_outs_are_kept_under_notifications() {
+    let count = EventCount::new();
+    let began = Instant::now();
+    let timeout = Duration::from_millis(20);
+    let mut looks = 0_u64;
+    let waited = count.wait_for_timeout(timeout, || {
+        looks += 1;
+        count.notify_all();
+        // For ever, without the deadline.
+        (began.elapsed() > Duration::from_secs(10)).then_some(())
+    });
+    assert_eq!(waited, Err(WaitError::TimedOut));
+    let took = began.elapsed();
+    assert!(looks > 2 && took >= timeout && took < Duration::from_secs(1), "{looks}, {took:?}");
 }
 
 fn signal_ends_an_interruptible_wait() {

@@ -14,7 +14,7 @@ use ipc_core::Errno;
 use ipc_core::identity::ProcessId;
 use ipc_core::primitive::{AtomicU64, Ordering, fence};
 use rustix::fd::BorrowedFd;
-use rustix::fs::{OFlags, SealFlags, fcntl_get_seals, fcntl_getfl, fstat};
+use rustix::fs::{OFlags, SealFlags, fcntl_get_seals, fcntl_getfl, fstat, fstatfs};
 use rustix::io::{pread, retry_on_intr};
 use rustix::param::page_size;
 
@@ -25,6 +25,9 @@ use crate::layout::{
     ARCH, DIRECTORY, ENTRIES, Entry, Header, INIT, LINE, MAGIC, MAJOR, MINOR, PAYLOAD, READY,
 };
 use crate::plan;
+
+/// `TMPFS_MAGIC` of `linux/magic.h`: what memfds are on, too.
+pub(super) const TMPFS: u64 = 0x0102_1994;
 
 /// What a file must be like, and how it is mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,10 +68,13 @@ pub(super) fn attach(
 ) -> Result<View, AttachError> {
     let length = check_file(fd, backing)?;
     let contents = check_contents(fd, length as u64, expected)?;
-    let map = if backing.is_written() {
-        Mapping::new(fd, length)
-    } else {
-        Mapping::read_only(fd, length)
+    // Whoever made the file may have made it larger than anybody's address space.
+    let used = (PAYLOAD + contents.size).checked_next_multiple_of(page_size());
+    let length = used.map_or(length, |used| used.min(length));
+    let map = match backing {
+        Backing::Shared | Backing::Named => Mapping::new(fd, length),
+        Backing::SingleWriter => Mapping::read_only(fd, length),
+        Backing::Frozen => Mapping::frozen(fd, length),
     };
     let map = map.map_err(AttachError::Os)?;
     // SAFETY: the file is at least a header long and, unless it has a name, cannot shrink; the word is aligned to 8.
@@ -95,6 +101,10 @@ pub(crate) fn check_file(fd: BorrowedFd<'_>, backing: Backing) -> Result<usize, 
     let needed = backing.needed();
     if !seals.contains(needed) {
         return Err(AttachError::NotSealed { found: seals.bits(), expected: needed.bits() });
+    }
+    // Huge pages have seals as well, but may be missing when they are touched, which is a SIGBUS.
+    if fstatfs(fd).map_err(AttachError::Os)?.f_type as u64 != TMPFS {
+        return Err(AttachError::NotARegion);
     }
     let access = fcntl_getfl(fd).map_err(AttachError::Os)? & OFlags::RWMODE;
     let sealed = seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE);

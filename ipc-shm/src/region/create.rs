@@ -68,7 +68,7 @@ pub(super) fn frozen(
     drop(map);
     // The kernel refuses this while anybody could still write.
     seal(&fd, SealFlags::WRITE | SealFlags::SEAL)?;
-    let map = Mapping::read_only(fd.as_fd(), length).map_err(at(Step::Map))?;
+    let map = Mapping::frozen(fd.as_fd(), length).map_err(at(Step::Map))?;
     Ok((fd, View { map, kind, size, entries, hash, creator }))
 }
 

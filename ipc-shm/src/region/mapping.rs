@@ -34,17 +34,25 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps the first `length` bytes of `fd`, which are all of it.
     pub(super) fn new(fd: BorrowedFd<'_>, length: usize) -> Result<Self> {
-        Self::with(fd, length, ProtFlags::READ | ProtFlags::WRITE)
+        Self::with(fd, length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED)
     }
 
     /// As [`new`](Self::new), for memory that whoever has this mapping does not write to.
     pub(super) fn read_only(fd: BorrowedFd<'_>, length: usize) -> Result<Self> {
-        Self::with(fd, length, ProtFlags::READ)
+        Self::with(fd, length, ProtFlags::READ, MapFlags::SHARED)
     }
 
-    fn with(fd: BorrowedFd<'_>, length: usize, access: ProtFlags) -> Result<Self> {
+    /// As [`read_only`](Self::read_only), for memory that nobody writes to any more.
+    ///
+    /// Private: before Linux 6.7 a shared mapping counted as one that may be written to, and was refused. It is the same
+    /// memory; only a write would make a copy of it.
+    pub(super) fn frozen(fd: BorrowedFd<'_>, length: usize) -> Result<Self> {
+        Self::with(fd, length, ProtFlags::READ, MapFlags::PRIVATE)
+    }
+
+    fn with(fd: BorrowedFd<'_>, length: usize, access: ProtFlags, flags: MapFlags) -> Result<Self> {
         // SAFETY: the kernel chooses the address, so no existing mapping is touched.
-        let start = unsafe { mmap(ptr::null_mut(), length, access, MapFlags::SHARED, fd, 0) }?;
+        let start = unsafe { mmap(ptr::null_mut(), length, access, flags, fd, 0) }?;
         // The kernel never chooses address 0 for anybody.
         let start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
         Ok(Self { start, length })

@@ -46,7 +46,9 @@ impl View {
 
     /// The first value of `place`, which lies inside the payload as a whole, aligned, if the directory has it.
     pub(super) fn locate<T>(&self, place: Place<T>) -> Result<NonNull<T>, PlaceError> {
-        if self.entry(place.index()) != place.entry() {
+        // No entry says what no plan can have.
+        let planned = place.entry().ok_or(PlaceError::NotHere)?;
+        if self.entry(place.index()) != Some(planned) {
             return Err(PlaceError::NotHere);
         }
         self.address_of(place.offset(), place.count())

@@ -110,6 +110,11 @@ impl<'r, H, S> Home<'r, H, S> {
         H: Shareable,
         S: Shareable,
     {
+        // A plan gives a ring two places in a row. Of two rings head and slots are none, however they came here: the
+        // slots would have two producers.
+        if Some(places.slots.index()) != places.head.index().checked_add(1) {
+            return Err(PlaceError::NotHere);
+        }
         let parts = Parts::new(region.get(places.head)?, region.slice(places.slots)?);
         let place = if region.is_sealed() { Where::Region } else { Where::Anywhere };
         Ok(Self(Memory::In(parts, place, PhantomData)))

@@ -188,7 +188,11 @@ impl Announced {
             if let Some(result) = attempt(Look::Try) {
                 return Ok(result);
             }
-            failed = waiting.wait(key).err();
+            failed = match waiting.wait(key) {
+                Err(error) => Some(error),
+                // Notified again and again in vain, nobody waits beyond his time.
+                Ok(_) => until.has_passed().then_some(WaitError::TimedOut),
+            };
             let asks = failed.is_some() || replace(&mut waiting.slice_is_over, false);
             look = if asks { Look::Ask } else { Look::Try };
         }
@@ -216,7 +220,8 @@ impl<'a> Waiting<'a> {
             if passed {
                 return Err(WaitError::TimedOut);
             }
-            self.looks.is_due();
+            // A slice may also end while this thread does something else.
+            self.slice_is_over |= self.looks.is_due();
             self.baton.arm();
             let slice = self.looks.sleep_until(self.until.deadline());
             let wake = self.announced.0.sleep(key, slice, self.until)?;

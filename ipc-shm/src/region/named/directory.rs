@@ -13,12 +13,11 @@ use rustix::path::DecInt;
 use rustix::process::geteuid;
 
 use super::NamedError;
+use crate::region::attach::TMPFS;
 
 /// How often somebody else may be faster before we give up: each time another process has done what it wanted.
 pub(super) const ATTEMPTS: usize = 128;
 
-/// `TMPFS_MAGIC` of `linux/magic.h`.
-const TMPFS: u64 = 0x0102_1994;
 /// `overflowuid`: what the kernel shows for users that have no number in this user namespace.
 const NOBODY: u32 = 65534;
 /// Nobody but the owner.

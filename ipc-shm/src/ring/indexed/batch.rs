@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "references to slots, and copies of them")]
 
 use core::fmt;
+use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 use bytemuck::Pod;
@@ -87,13 +88,15 @@ impl<T: Pod + Send> fmt::Debug for Reservation<'_, '_, T> {
 pub struct Chunk<'a, 'r, T: Pod + Send> {
     end: &'a mut End<'r, Reads, T>,
     count: usize,
+    /// It lends messages, which not every type allows to several threads.
+    lends: PhantomData<&'a T>,
 }
 
 static_assertions::assert_impl_all!(Chunk<'static, 'static, u64>: Send, Sync);
 
 impl<'a, 'r, T: Pod + Send> Chunk<'a, 'r, T> {
     pub(super) fn new(end: &'a mut End<'r, Reads, T>, count: usize) -> Self {
-        Self { end, count }
+        Self { end, count, lends: PhantomData }
     }
 
     /// How many messages; never 0.
