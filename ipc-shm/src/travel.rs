@@ -1,7 +1,8 @@
 //! Regions, places and rings as values that travel in a [parcel](ipc_core::parcel).
 //!
-//! A region travels as its descriptor, and one with a name by its name. A place is three numbers, which its region compares with its own
-//! directory at each use, so that a wrong one is an error.
+//! A region travels as its descriptor; one with a name does not, but its name does. A place is three numbers, which its
+//! region compares with its own directory at each use, so that a wrong one is an error; of a ring it compares two, which lie in
+//! a row.
 
 use alloc::vec::Vec;
 

@@ -27,7 +27,7 @@ const PANICKED: i32 = 101;
 /// standard output is flushed before the fork and at the child's end, so that nothing is printed
 /// twice and nothing is lost; buffers of C's stdio are left alone.
 ///
-/// What is copied includes borrows of memory that is shared: a guard of a lock, or a `&mut` into a region that came from
+/// What is copied includes borrows of memory that is shared: a guard of a lock, an end of a ring, or a `&mut` into a region that came from
 /// one. The compiler cannot know that there are two of it then. Do not take any into `f`: lock in the child, where
 /// that is wanted. A copied guard of `ipc-sync` releases nothing, but what it guards is the parent's.
 ///

@@ -11,9 +11,9 @@
 //! | a message is | one value of plain data | one value of plain data | a record: bytes of any length, and a tag |
 //! | best at | one message at a time: it costs one cache line of up to 56 bytes, and nothing else is shared | batches, by one store each; messages written and read where they lie | what has no fixed size |
 //! | capacity | any number of messages | a power of two | a power of two, in bytes |
-//! | what a killed `push_slice` leaves | a prefix, published one by one | all that it took, or nothing | |
-//! | what a killed `pop_slice` leaves | the rest; what was copied is gone | all of it, for the next consumer, or nothing | |
-//! | handled at least once, whatever dies | no: `pop` releases first | with `peek`, and `release` when it is done | |
+//! | what a killed `push_slice` leaves | a prefix, published one by one | all that it took, or nothing | (a push) the whole record, or nothing |
+//! | what a killed `pop_slice` leaves | the rest; what was copied is gone | all of it, for the next consumer, or nothing | (a batch) all of it, for the next consumer |
+//! | handled at least once, whatever dies | no: `pop` releases first | with `peek`, and `release` when it is done | with `peek` or `batch`, likewise |
 //! | damage that shows | in each slot | in the positions | in the positions and the headers |
 //!
 //! Start with [`spsc`]. Where the producer has several messages at once, or they are large and made in place:
@@ -109,6 +109,9 @@
 //! * **Who the peer is, and whether it lives.** The words that say so lie in the same memory. The peer can write the id
 //!   of any process there, or that the end is vacant, so `peer()` is hearsay, `Disconnected` too, and a third process that has the
 //!   region may be let in twice. Whom you have given the region to is known from how you gave it: keep its pidfd.
+//! * **Memory and time.** Whoever makes a region says how large its ring is, and may leave holes in it, or punch some. To look
+//!   through them fills them, on the account of who looks: where its cgroup is full, or memory is not overcommitted, that ends
+//!   it. Make the ring yourself, or ask for its `capacity()` before you take an end.
 //! * **Several peers.** Whoever has the region has all of it. Give each untrusted peer a region of its own.
 //!
 //! Untrusting ends exist of rings in regions, for their memory is sealed: no peer can take it away, which would be a SIGBUS at
@@ -116,8 +119,7 @@
 //! ([`FixedRing`](spsc::FixedRing)) may lie in a file that somebody truncates, so there the answer is
 //! [`RoleError::NotSealed`].
 //!
-//! Payloads of up to 64 bytes cost about as much as they do a trusting end, and long ones too: see
-//! `cargo bench`.
+//! What the copies cost says `cargo bench`.
 
 pub mod bytes;
 #[cfg(not(loom))]

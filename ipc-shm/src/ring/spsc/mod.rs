@@ -35,13 +35,14 @@
 //!
 //! So nothing is torn, nothing is out of order, and each message is returned by at most one
 //! [`pop`](Consumer::pop). The batches, [`push_slice`](Producer::push_slice) and
-//! [`pop_slice`](Consumer::pop_slice), are as many single ones: a death in the middle leaves a prefix done. Whoever needs each message *handled* at least once, although consumers
-//! die while they handle it, needs an acknowledgement of his own.
+//! [`pop_slice`](Consumer::pop_slice), are as many single ones: a death in the middle leaves a prefix done. Whoever needs
+//! each message *handled* at least once, although consumers die while they handle it, needs an acknowledgement of his own,
+//! or the [indexed](crate::ring::indexed) ring's `peek`.
 //!
 //! While one side is dead and not replaced, the other goes on until the ring is full or empty, and
-//! is then told [`Disconnected`](crate::ring::PopError::Disconnected). No call waits for anything,
-//! and none needs a system call, except that a side which finds nothing to do for long asks the
-//! kernel whether its peer lives.
+//! is then told [`Disconnected`](crate::ring::PopError::Disconnected). `push` and `pop` wait for nothing and make no
+//! system call, except to wake a sleeper, and to ask the kernel now and then whether the peer lives, where there was
+//! nothing to do for long. The calls named `_wait`, `_timeout`, `_deadline` and `_interruptible` [wait](crate::ring#waiting).
 //!
 //! # Forks
 //!
