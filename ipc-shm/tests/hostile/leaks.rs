@@ -24,7 +24,7 @@ pub(crate) fn run(suite: &mut Suite) {
         assert_eq!(region.kind(), Kind::Planned);
         let bytes = contents(region.as_fd())?;
         // The header's own fields, and one entry of the directory.
-        let used = |at: &usize| *at < 80 || (1024..1024 + 32).contains(at);
+        let used = |at: &usize| *at < 88 || (1024..1024 + 32).contains(at);
         match bytes.iter().enumerate().find(|(at, byte)| !used(at) && **byte != 0) {
             Some((at, byte)) => Err(format!("{byte:#x} at offset {at:#x}")),
             None => Ok(format!("{} bytes", bytes.len())),
@@ -76,7 +76,7 @@ fn messages<T: Pod + Send, const N: usize>() -> Result<usize, String> {
         }
     }
     let rest = bytes[4096 + 128 + CAPACITY * slot..].iter();
-    let roles = bytes[4096 + 24..4096 + 128].iter();
+    let roles = bytes[4096 + 40..4096 + 128].iter();
     match roles.chain(rest).find(|byte| **byte != 0) {
         Some(byte) => Err(format!("{byte:#x} beside the slots")),
         None => Ok(slots.len()),

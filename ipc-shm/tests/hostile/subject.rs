@@ -12,11 +12,11 @@ use super::PAYLOAD;
 
 /// How many messages each ring holds.
 pub(crate) const CAPACITY: usize = 4;
-/// The words that say who the ends are, and of which domain.
-const ROLES: Range<usize> = PAYLOAD..PAYLOAD + 24;
+/// The words that say who the ends are, of which domain, and who sleeps there.
+const ROLES: Range<usize> = PAYLOAD..PAYLOAD + 40;
 
-/// No message of up to 64 bytes takes more instructions.
-const STEPS: usize = 600;
+/// No message of up to 64 bytes takes more instructions, even if somebody pretends to sleep.
+const STEPS: usize = 1000;
 /// The same, where the kernel is asked who lives.
 const STEPS_WITH_QUESTIONS: usize = 8000;
 
