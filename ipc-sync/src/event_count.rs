@@ -217,12 +217,6 @@ impl EventCount {
         self.0.is_announced()
     }
 
-    /// As [`prepare`](Self::prepare), ordered as in [`wait_for_by`](Self::wait_for_by).
-    #[doc(hidden)]
-    pub fn prepare_by(&self, order: impl FnOnce()) -> Key<'_> {
-        Key { count: self, number: self.0.announce_by(order) }
-    }
-
     /// Announces that the thread may go to sleep. Now look once more whether it has to; then [`Key::wait`], or drop the key.
     ///
     /// For what cannot be said as an attempt for [`wait_for`](Self::wait_for). From the moment at which [`Key::wait`] returns,
