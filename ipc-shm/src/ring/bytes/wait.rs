@@ -7,6 +7,7 @@ use ipc_core::os::Until;
 
 use super::{Consumer, PopError, PopWaitError, Producer, PushError, PushWaitError, record};
 use crate::ring::Trust;
+use crate::ring::waiting::repeat;
 
 impl<M: Trust> Producer<'_, M> {
     /// As [`push`](Self::push), and waits while there is no room.
@@ -100,28 +101,17 @@ impl<M: Trust> Producer<'_, M> {
         bytes: &[u8],
         until: impl FnOnce() -> Until,
     ) -> Result<(), PushWaitError> {
-        match self.push(tag, bytes) {
-            Err(PushError::Full) => self.push_contended(tag, bytes, until()),
-            pushed => pushed.map_err(PushWaitError::from),
-        }
-    }
-
-    #[cold]
-    fn push_contended(
-        &mut self,
-        tag: u32,
-        bytes: &[u8],
-        until: Until,
-    ) -> Result<(), PushWaitError> {
-        loop {
-            // It was refused for want of room, so it is not too long.
-            self.end.wait(record::words(bytes.len()) as u64, until)?;
-            match self.push(tag, bytes) {
-                // Nobody else takes room away; but a peer that cannot be trusted may take it back.
-                Err(PushError::Full) => {}
-                pushed => return pushed.map_err(PushWaitError::from),
-            }
-        }
+        let answer = |this: &mut Self| match this.push(tag, bytes) {
+            Err(PushError::Full) => None,
+            pushed => Some(pushed),
+        };
+        // Who is refused for want of room is not too long.
+        let words = record::words(bytes.len()) as u64;
+        let pushed = match answer(self) {
+            Some(pushed) => pushed,
+            None => repeat(self, until(), |this, until| this.end.wait(words, until), answer)?,
+        };
+        pushed.map_err(PushWaitError::from)
     }
 }
 
@@ -214,25 +204,14 @@ impl<M: Trust> Consumer<'_, M> {
         buffer: &mut [u8],
         until: impl FnOnce() -> Until,
     ) -> Result<(u32, usize), PopWaitError> {
-        match self.pop(buffer) {
-            Err(PopError::Empty) => self.pop_contended(buffer, until()),
-            popped => popped.map_err(PopWaitError::from),
-        }
-    }
-
-    #[cold]
-    fn pop_contended(
-        &mut self,
-        buffer: &mut [u8],
-        until: Until,
-    ) -> Result<(u32, usize), PopWaitError> {
-        loop {
-            self.end.wait(1, until)?;
-            match self.pop(buffer) {
-                // Nobody else takes records away; but a peer that cannot be trusted may take one back.
-                Err(PopError::Empty) => {}
-                popped => return popped.map_err(PopWaitError::from),
-            }
-        }
+        let mut answer = |this: &mut Self| match this.pop(buffer) {
+            Err(PopError::Empty) => None,
+            popped => Some(popped),
+        };
+        let popped = match answer(self) {
+            Some(popped) => popped,
+            None => repeat(self, until(), |this, until| this.end.wait(1, until), answer)?,
+        };
+        popped.map_err(PopWaitError::from)
     }
 }
