@@ -39,6 +39,8 @@
 //! An end keeps the roles of its ring alive, as [`Waits::roles`] promises.
 #![expect(unsafe_code, reason = "an end is borrowed beside the roles that it keeps alive")]
 
+mod forms;
+
 use core::ptr::NonNull;
 
 use ipc_core::os::Until;
@@ -48,6 +50,8 @@ use ipc_sync::{EventCount, Look, WaitError};
 use super::error::Refused;
 use super::{PopError, PopWaitError, PushError, PushWaitError};
 use crate::layout::{MUST_FENCE, Roles};
+
+pub(super) use forms::{forms, slot_forms};
 
 /// How one end tells the other one that there is something to do. Private to its handle, and next to the roles'
 /// keeper there.
