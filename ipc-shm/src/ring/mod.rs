@@ -54,8 +54,8 @@
 //! # Waiting
 //!
 //! `push_wait` and `pop_wait` wait instead of saying `Full` and `Empty`; `_timeout` and `_deadline` do so until their time is
-//! over, and [a signal](ipc_sync#signals) ends `_interruptible`. Each end may use all of these in turn, and one
-//! side may wait while the other polls.
+//! over, and [a signal](ipc_sync#signals) ends `_interruptible`. `wait`, where there is something to borrow, waits for no more than
+//! that. Each end may use all of these in turn, and one side may wait while the other polls.
 //!
 //! They spin for as long as experience says that it may pay, some 25 µs at most, and then sleep on a futex, in slices of 5 ms
 //! at first and of 64 ms at last. So:

@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use ipc_core::process::fork_fn;
-//! use ipc_shm::ring::bytes::{PopError, PushError, Ring};
+//! use ipc_shm::ring::bytes::{PopWaitError, PushError, Ring};
 //!
 //! const WARNING: u32 = 1;
 //! const ERROR: u32 = 2;
@@ -24,12 +24,11 @@
 //!         0
 //!     })?;
 //!     let mut reader = ring.consumer()?;
-//!     let mut lines = Vec::new();
+//!     let (mut buffer, mut lines) = ([0; 1024], Vec::new());
 //!     loop {
-//!         match reader.pop_vec() {
-//!             Ok((level, line)) => lines.push((level, String::from_utf8(line)?)),
-//!             Err(PopError::Empty) => std::hint::spin_loop(),
-//!             Err(PopError::Disconnected) => break, // The child has closed its end, or died.
+//!         match reader.pop_wait(&mut buffer) {
+//!             Ok((level, len)) => lines.push((level, String::from_utf8(buffer[..len].to_vec())?)),
+//!             Err(PopWaitError::Disconnected) => break, // The child has closed its end, or died.
 //!             Err(error) => return Err(error.into()),
 //!         }
 //!     }
@@ -54,6 +53,8 @@
 //! | [`pop_vec`](Consumer::pop_vec) | copies one record into a new `Vec` |
 //! | [`peek`](Consumer::peek) | gives the bytes where they lie, until they are released |
 //! | [`batch`](Consumer::batch) | gives all records there are, one by one, and releases them by a single store |
+//!
+//! `push` and `pop` have forms that [wait](super#waiting), and [`Producer::wait`] and [`Consumer::wait`] wait before the others.
 //!
 //! An end that [does not trust](super#trust) its peer ([`untrusted_consumer`](Ring::untrusted_consumer)) copies: it has no
 //! `reserve`, no `peek`, and of a batch only [copies](Batch::copy_next).

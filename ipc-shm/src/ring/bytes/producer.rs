@@ -111,14 +111,20 @@ impl<'r, M: Trust> Producer<'r, M> {
         self.end.is_in_a_row()
     }
 
-    /// Room for a record of `len` bytes.
+    /// How many words a record of `len` bytes takes, if it may be so long.
     #[inline]
-    fn make_room(&mut self, len: usize) -> Result<(), PushError> {
+    pub(super) fn words(&self, len: usize) -> Result<u64, PushError> {
         let max = self.max_record();
         if len > max {
             return Err(PushError::TooLong { len, max });
         }
-        let words = record::words(len) as u64;
+        Ok(record::words(len) as u64)
+    }
+
+    /// Room for a record of `len` bytes.
+    #[inline]
+    fn make_room(&mut self, len: usize) -> Result<(), PushError> {
+        let words = self.words(len)?;
         // The header of an earlier one may be there already: then there is room for it, and not for all.
         self.end.ready(words, words).map_err(|refused| refused.push(()))?;
         Ok(())

@@ -48,6 +48,52 @@ impl<M: Trust> Producer<'_, M> {
         PushWaitError, no "room"
     }
 
+    /// Waits until there is room for a record of `max_len` bytes, or until `deadline`: before [`reserve`](Self::reserve) or
+    /// [`push_vectored`](Self::push_vectored).
+    ///
+    /// Room that is there by then is there in the next call as well, unless the consumer is not to be trusted.
+    ///
+    /// # Errors
+    ///
+    /// As [`push_deadline`](Self::push_deadline).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_core::clock::Deadline;
+    /// use ipc_shm::ring::bytes::{PushWaitError, Ring};
+    ///
+    /// let ring = Ring::create(64)?;
+    /// let (mut producer, mut consumer) = (ring.producer()?, ring.consumer()?);
+    /// producer.wait(56, Deadline::FAR)?;
+    /// producer.reserve(56)?.commit(7); // As long as nothing was written: 8 bytes with its header.
+    /// assert_eq!(producer.wait(56, Deadline::now()), Err(PushWaitError::TimedOut));
+    /// assert_eq!(producer.wait(48, Deadline::now()), Ok(()));
+    /// assert_eq!(producer.wait(57, Deadline::FAR), Err(PushWaitError::TooLong { len: 57, max: 56 }));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    pub fn wait(&mut self, max_len: usize, deadline: Deadline) -> Result<(), PushWaitError> {
+        self.ready_by(max_len, deadline.into())
+    }
+
+    /// As [`wait`](Self::wait), and [a signal](ipc_sync#signals) ends it, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`push_interruptible`](Self::push_interruptible).
+    pub fn wait_interruptible(
+        &mut self,
+        max_len: usize,
+        deadline: Deadline,
+    ) -> Result<(), PushWaitError> {
+        self.ready_by(max_len, Until::interruptible(deadline))
+    }
+
+    fn ready_by(&mut self, len: usize, until: Until) -> Result<(), PushWaitError> {
+        let words = self.words(len)?;
+        Ok(self.end.ready_by(words, until)?)
+    }
+
     #[inline]
     fn push_until(
         &mut self,
@@ -88,7 +134,10 @@ impl<M: Trust> Consumer<'_, M> {
         PopWaitError, no "record"
     }
 
-    /// Waits until there is a record, or until `deadline`: before [`peek`](Self::peek), [`batch`](Self::batch) or `pop_vec`.
+    /// Waits until there is a record, or until `deadline`: before [`peek`](Self::peek),
+    /// [`batch`](Self::batch) or `pop_vec`.
+    ///
+    /// What is there by then is there in the next call as well, unless the producer is not to be trusted.
     ///
     /// # Errors
     ///
@@ -108,7 +157,16 @@ impl<M: Trust> Consumer<'_, M> {
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     pub fn wait(&mut self, deadline: Deadline) -> Result<(), PopWaitError> {
-        Ok(self.end.wait(1, deadline.into())?)
+        Ok(self.end.ready_by(1, deadline.into())?)
+    }
+
+    /// As [`wait`](Self::wait), and [a signal](ipc_sync#signals) ends it, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`pop_interruptible`](Self::pop_interruptible).
+    pub fn wait_interruptible(&mut self, deadline: Deadline) -> Result<(), PopWaitError> {
+        Ok(self.end.ready_by(1, Until::interruptible(deadline))?)
     }
 
     #[inline]

@@ -183,6 +183,18 @@ impl<'r, S: Side, T: Pod + Send> End<'r, S, T> {
         if known >= least { Ok(known) } else { self.refused(least, false) }
     }
 
+    /// As [`ready`](Self::ready), and sleeps until so many slots are.
+    pub(in crate::ring) fn ready_by(
+        &mut self,
+        least: u64,
+        until: Until,
+    ) -> Result<(), PopWaitError> {
+        match self.ready(least, least) {
+            Err(Refused::NotYet) => self.wait(least, until),
+            ready => ready.map(drop).map_err(|refused| refused.pop().into()),
+        }
+    }
+
     /// Sleeps until `least` slots are ours, not more than the capacity.
     pub(in crate::ring) fn wait(&mut self, least: u64, until: Until) -> Result<(), PopWaitError> {
         wait(&mut Wanted { end: self, least }, until)
