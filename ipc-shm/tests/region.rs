@@ -20,7 +20,11 @@ use std::process::ExitCode;
 use ipc_core::Errno;
 use ipc_core::identity::{Liveness, ProcessId};
 use ipc_core::process::fork_fn;
-use ipc_shm::{Atomic, AttachError, CreateError, Kind, PlaceError, Plan, RawValue, Region, Step};
+use ipc_shm::ring::bytes;
+use ipc_shm::{
+    Atomic, AttachError, CreateError, FrozenRegion, Kind, PlaceError, Plan, RawValue,
+    ReadOnlyRegion, Region, Step,
+};
 use ipc_sync::Mutex;
 use ipc_testkit::cases::{self, doing, open_fds};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         ("t04_what_is_no_region", what_is_no_region),
         ("t02_unsealed_is_refused", unsealed_is_refused),
         ("t03_smaller_than_its_header_says", smaller_than_its_header_says),
+        ("t03_larger_than_its_region", larger_than_its_region),
         ("t05_read_only_is_refused", read_only_is_refused),
         ("v01_versions", versions),
         ("v02_v03_v06_layout_and_architecture", layout_and_architecture),
@@ -250,7 +255,7 @@ fn what_is_no_region() {
 }
 
 /// A copy of a region's bytes in a file of our own, sealed as told.
-fn copy(region: &Region, length: Option<usize>, seals: SealFlags) -> OwnedFd {
+fn copy(region: &impl AsFd, length: Option<usize>, seals: SealFlags) -> OwnedFd {
     let mut bytes = Vec::new();
     let source = file(region);
     bytes.resize(source.metadata().unwrap().len() as usize, 0);
@@ -290,6 +295,64 @@ fn smaller_than_its_header_says() {
     File::from(longer.try_clone().unwrap()).set_len(total * 2).unwrap();
     fcntl_add_seals(&longer, seals).unwrap();
     assert_eq!(Region::from_fd(longer).unwrap().size(), 10_000);
+}
+
+/// Bytes of address space that this process has mapped of files made by [`copy`].
+fn mapped() -> usize {
+    let text = std::fs::read_to_string("/proc/self/maps").expect("/proc");
+    let ranges = text.lines().filter(|line| line.contains("memfd:copy"));
+    let lengths = ranges.map(|line| {
+        let (start, rest) = line.split_once('-').expect("a range");
+        let end = rest.split_once(' ').expect("a range").0;
+        let number = |text| usize::from_str_radix(text, 16).expect("an address");
+        number(end) - number(start)
+    });
+    lengths.sum()
+}
+
+/// Whoever makes the file says how large it is: it must not cost who attaches its address space.
+fn larger_than_its_region() {
+    const SIZE: u64 = 1 << 30;
+    let page = rustix::param::page_size();
+    let needed = |payload: usize| (4096 + payload).next_multiple_of(page);
+    let enlarged = |region: &dyn Fn() -> OwnedFd, seals| {
+        let file = File::from(region());
+        file.set_len(SIZE).unwrap();
+        fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | seals).unwrap();
+        OwnedFd::from(file)
+    };
+    let mut plan = Plan::new();
+    let (place, value) = (plan.array::<u64>(1000).unwrap(), plan.one::<RawValue<u64>>().unwrap());
+    let planned = || copy(&Region::planned(&plan).unwrap(), None, SealFlags::empty());
+    let all = needed(plan.size());
+    assert!(all < 1 << 16);
+
+    let region = Region::from_fd(enlarged(&planned, SealFlags::empty())).unwrap();
+    assert_eq!(
+        (mapped(), region.size(), file(&region).metadata().unwrap().len()),
+        (all, plan.size(), SIZE)
+    );
+    assert_eq!(region.slice(place).unwrap().len(), 1000);
+    drop(region);
+    let reader = ReadOnlyRegion::from_fd(enlarged(&planned, SealFlags::FUTURE_WRITE)).unwrap();
+    assert_eq!((mapped(), reader.load(value)), (all, Ok(0)));
+    drop(reader);
+    let frozen = FrozenRegion::from_fd(enlarged(&planned, SealFlags::WRITE)).unwrap();
+    assert_eq!((mapped(), frozen.slice(place).unwrap()[999]), (all, 0));
+    drop(frozen);
+
+    // The handles of a ring have mappings of their own, in which a ring of bytes has its words twice.
+    let source = bytes::Ring::create(1 << 16).unwrap();
+    let ring = || copy(&source.as_fd().expect("a region"), None, SealFlags::empty());
+    let small = needed(source.capacity() + (1 << 13));
+    let ring = bytes::Ring::from_fd(enlarged(&ring, SealFlags::empty())).unwrap();
+    let of_the_ring = mapped();
+    assert!(of_the_ring <= small, "{of_the_ring} bytes for a ring of {small}");
+    let ends = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let of_the_ends = mapped() - of_the_ring;
+    assert!(of_the_ends <= 4 * small, "{of_the_ends} bytes for the ends of a ring of {small}");
+    drop((ends, ring));
+    assert_eq!(mapped(), 0);
 }
 
 fn read_only_is_refused() {
