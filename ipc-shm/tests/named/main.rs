@@ -45,6 +45,8 @@ fn main() -> ExitCode {
         ("v07_another_pid_namespace_is_never_replaced", replacing::another_pid_namespace),
         ("who_cannot_be_asked_after_is_never_replaced", replacing::not_to_be_asked_after),
         ("lock_ends_with_its_holder", replacing::lock_ends_with_its_holder),
+        ("lock_given_up_is_seen", replacing::lock_given_up_is_seen),
+        ("stopped_holder_of_the_lock_is_not_waited_for", replacing::stopped_holder_of_lock),
         ("another_region_meanwhile_is_not_replaced", replacing::another_region_meanwhile),
         ("c02_what_is_no_file_of_ours", refusing::what_is_no_file_of_ours),
         ("c02_what_is_no_region", refusing::what_is_no_region),

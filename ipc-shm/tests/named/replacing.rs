@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::thread::yield_now;
+use std::time::{Duration, Instant};
 
 use ipc_core::Errno;
 use ipc_core::process::{Child, fork_fn};
@@ -177,15 +178,66 @@ fn holder_of_lock(path: &Path) -> Child {
     child.expect("fork")
 }
 
-/// Until the child waits for a lock.
+/// Until the child waits for a lock: it watches the file.
 fn await_in_line(child: &Child) {
     doing("waiting until somebody waits for a lock");
-    let pid = child.id().as_raw_nonzero().to_string();
-    let waits = |line: &str| {
-        let mut words = line.split_whitespace().skip(1);
-        words.next() == Some("->") && words.any(|word| word == pid)
+    let folder = format!("/proc/{}/fd", child.id());
+    let watches = || {
+        let entries = std::fs::read_dir(&folder).expect("/proc").flatten();
+        let mut targets = entries.flat_map(|entry| std::fs::read_link(entry.path()));
+        targets.any(|target| target.as_os_str() == "anon_inode:inotify")
     };
-    while !std::fs::read_to_string("/proc/locks").expect("/proc").lines().any(waits) {
+    while !watches() {
         yield_now();
     }
+}
+
+/// Who is stopped while it removes or replaces, may hold up others for a while, but not for ever.
+pub(crate) fn stopped_holder_of_lock() {
+    let (name, path) = name();
+    end(fork_fn(|| i32::from(create_filled(&name, 1).is_err())).unwrap());
+    let holder = holder_of_lock(&path);
+    holder.signal(Signal::STOP).unwrap();
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(holder.id()), options).unwrap();
+    let began = Instant::now();
+    doing("waiting for a remover behind one that is stopped");
+    assert_eq!(name.remove().unwrap_err(), NamedError::Contended);
+    assert!(began.elapsed() >= Duration::from_millis(900), "it was patient");
+    doing("waiting for a replacer behind one that is stopped");
+    assert_eq!(name.create_or_replace(&plan().0).unwrap_err(), NamedError::Contended);
+    let taken = name.create_new(&plan().0);
+    assert!(matches!(taken, Err(NamedError::Taken { creator: Some(_) })), "{taken:?}");
+    assert_eq!(number_in(&name.open().unwrap()), 1, "who opens does not wait");
+    kill(holder);
+    assert!(!is_taken(&name), "nobody is in the way any more");
+    name.remove().unwrap();
+}
+
+/// Who waits for the lock goes on when it is given up, and not only when it looks again.
+pub(crate) fn lock_given_up_is_seen() {
+    let (name, path) = name();
+    let quickest = (0..8).map(|_| {
+        end(fork_fn(|| i32::from(create_filled(&name, 1).is_err())).unwrap());
+        // Forked before the file is opened: it would have the descriptor, too, and nobody else could close it.
+        let remover = fork_fn(|| {
+            while shared().words[0].swap(0, SeqCst) == 0 {
+                yield_now();
+            }
+            i32::from(name.remove().is_err())
+        });
+        let remover = remover.unwrap();
+        let file = File::open(&path).unwrap();
+        flock(&file, FlockOperation::LockExclusive).unwrap();
+        shared().words[0].store(1, SeqCst);
+        await_in_line(&remover);
+        let began = Instant::now();
+        flock(&file, FlockOperation::Unlock).unwrap();
+        drop(file);
+        end(remover);
+        began.elapsed()
+    });
+    // A slice is 50 ms. All of the rounds may be disturbed, but not each by that much.
+    let quickest = quickest.min().expect("several");
+    assert!(quickest < Duration::from_millis(25), "{quickest:?}");
 }

@@ -3,6 +3,7 @@
 use core::ffi::CStr;
 
 use ipc_core::Errno;
+use ipc_core::clock::Deadline;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
     AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat, fchmod, flock, fstat, fstatfs,
@@ -13,6 +14,7 @@ use rustix::path::DecInt;
 use rustix::process::geteuid;
 
 use super::NamedError;
+use super::watch::Watch;
 use crate::region::attach::TMPFS;
 
 /// How often somebody else may be faster before we give up: each time another process has done what it wanted.
@@ -91,15 +93,21 @@ impl Directory {
 
     /// The file that has `name`, such that nobody else who asks for it here removes the name meanwhile; `None` if
     /// nothing has it.
-    pub(super) fn lock<'a>(&'a self, name: &'a CStr) -> Result<Option<Locked<'a>>, NamedError> {
+    ///
+    /// Others have the lock for a few system calls; who is killed there loses it, and who is stopped there keeps it. So
+    /// this waits until `deadline` and no longer.
+    pub(super) fn lock<'a>(
+        &'a self,
+        name: &'a CStr,
+        deadline: Deadline,
+    ) -> Result<Option<Locked<'a>>, NamedError> {
         for _ in 0..ATTEMPTS {
             let file = match self.file(name) {
                 Ok(file) => file,
                 Err(NamedError::NotFound) => return Ok(None),
                 Err(error) => return Err(error),
             };
-            retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))
-                .map_err(NamedError::Os)?;
+            lock_until(&file, name, deadline)?;
             let locked = Locked { directory: self, name, file };
             if locked.has_the_name()? {
                 return Ok(Some(locked));
@@ -124,6 +132,23 @@ impl Directory {
             0 => Err(NamedError::NotFound),
             1 => Ok(()),
             _ => Err(NamedError::Linked),
+        }
+    }
+}
+
+/// Locks `file`, which has `name` or has had it.
+fn lock_until(file: &OwnedFd, name: &CStr, deadline: Deadline) -> Result<(), NamedError> {
+    let mut watch = None;
+    loop {
+        match retry_on_intr(|| flock(file, FlockOperation::NonBlockingLockExclusive)) {
+            Err(Errno::WOULDBLOCK) if !deadline.has_passed() => {}
+            Err(Errno::WOULDBLOCK) => return Err(NamedError::Contended),
+            result => return result.map_err(NamedError::Os),
+        }
+        match &watch {
+            // And a second look: what was unlocked before will not be seen.
+            None => watch = Some(Watch::new(name)),
+            Some(watch) => watch.wait(deadline)?,
         }
     }
 }

@@ -43,7 +43,8 @@ pub enum NamedError {
     NoOwner,
     /// `/dev/shm` cannot be opened.
     NoDirectory(Errno),
-    /// Others made and removed the name each time that this process looked.
+    /// Others made and removed the name each time that this process looked, or one has been in the middle of removing it
+    /// for a second: it was stopped there. As soon as it goes on or is killed, there is nothing in the way.
     Contended,
     /// There is no new region.
     Create(CreateError),
@@ -75,7 +76,7 @@ impl fmt::Display for NamedError {
             Self::NotTmpfs => f.write_str("names of regions must be in tmpfs"),
             Self::NoOwner => f.write_str("this process's user owns nothing of its own"),
             Self::NoDirectory(errno) => write!(f, "cannot open /dev/shm: {errno}"),
-            Self::Contended => f.write_str("others take the name and give it up all the time"),
+            Self::Contended => f.write_str("others are at the name all the time"),
             Self::Create(error) => error.fmt(f),
             Self::Attach(error) => error.fmt(f),
             Self::Os(errno) => write!(f, "cannot use the name: {errno}"),

@@ -15,7 +15,7 @@
 //!
 //! | what `create_or_replace` does | what has the name, if it is killed behind that |
 //! |---|---|
-//! | opens the old file and locks it (`flock`) | the old region; the kernel unlocks it |
+//! | opens the old file and locks it (`flock`), for which it waits a second at most | the old region; the kernel unlocks it |
 //! | sees that the name still leads to that file, and that its creator is dead | the same |
 //! | removes the name | nothing |
 //! | as `create_new`; if somebody else has taken the name by then, it begins again | nothing, or a new region |
@@ -26,11 +26,14 @@
 
 mod directory;
 mod error;
+mod watch;
 
 use core::ffi::CStr;
 use core::fmt;
+use core::time::Duration;
 
 use ipc_core::Errno;
+use ipc_core::clock::Deadline;
 use ipc_core::identity::{Identity, Liveness};
 use rustix::fd::{AsFd as _, BorrowedFd};
 
@@ -41,6 +44,10 @@ use crate::Plan;
 
 use directory::{ATTEMPTS, Directory};
 pub use error::NamedError;
+
+/// How long somebody else may be in the middle of removing a name before we give up: a thousand times as long as it
+/// takes on a busy machine. Then it is stopped.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The name of a region, for programs that have no descriptor in common; made by [`Region::named`].
 ///
@@ -158,7 +165,8 @@ impl RegionName {
     /// # Errors
     ///
     /// [`NamedError::Taken`] if the creator of what has the name may live, else as [`create_new`](Self::create_new);
-    /// [`NamedError::Attach`] if what has the name is no region, or one of another version.
+    /// [`NamedError::Attach`] if what has the name is no region, or one of another version; [`NamedError::Contended`] if
+    /// somebody else is in the middle of replacing or removing it, and does not come to an end within a second.
     ///
     /// # Examples
     ///
@@ -199,13 +207,14 @@ impl RegionName {
         let directory = Directory::open()?;
         // What cannot be made takes nothing away.
         let draft = Draft::new(plan).map_err(NamedError::Create)?;
-        self.remove_of_dead(&directory)?;
+        self.remove_of_dead(&directory, Deadline::after(PATIENCE))?;
         let region = make(&directory, &draft, fill)?;
+        let deadline = Deadline::after(PATIENCE);
         for _ in 0..ATTEMPTS {
             if self.give_to(&region, &directory)? {
                 return Ok(region);
             }
-            self.remove_of_dead(&directory)?;
+            self.remove_of_dead(&directory, deadline)?;
         }
         Err(NamedError::Contended)
     }
@@ -234,10 +243,11 @@ impl RegionName {
     /// # Errors
     ///
     /// [`NamedError::NotFound`] if nothing has the name. What is no file of our own, or no region of any version, is
-    /// refused and stays.
+    /// refused and stays. [`NamedError::Contended`] as [`create_or_replace`](Self::create_or_replace).
     pub fn remove(&self) -> Result<(), NamedError> {
         let directory = Directory::open()?;
-        let locked = directory.lock(self.as_c_str())?.ok_or(NamedError::NotFound)?;
+        let deadline = Deadline::after(PATIENCE);
+        let locked = directory.lock(self.as_c_str(), deadline)?.ok_or(NamedError::NotFound)?;
         attach::check_magic(locked.file()).map_err(NamedError::Attach)?;
         if locked.remove()? { Ok(()) } else { Err(NamedError::NotFound) }
     }
@@ -257,8 +267,8 @@ impl RegionName {
     }
 
     /// Removes the name if it is that of a region whose creator is dead. Afterwards it may be taken again.
-    fn remove_of_dead(&self, directory: &Directory) -> Result<(), NamedError> {
-        let Some(locked) = directory.lock(self.as_c_str())? else { return Ok(()) };
+    fn remove_of_dead(&self, directory: &Directory, deadline: Deadline) -> Result<(), NamedError> {
+        let Some(locked) = directory.lock(self.as_c_str(), deadline)? else { return Ok(()) };
         let creator = creator(locked.file())?;
         // What would be another process's pid in another domain says nothing about this one.
         let me = Identity::current();
