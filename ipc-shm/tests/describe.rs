@@ -481,7 +481,7 @@ fn files_that_cannot_be_attached() {
     let copy = File::open(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     let seen = self::seen(&copy);
-    assert_eq!(seen.state, State::Ready);
+    assert_eq!((seen.state, seen.sort), (State::Ready, Sort::Unlinked));
     assert_eq!(messages(&seen), one);
 
     for length in [24, 79, 88, 1024, 1100, 4096] {
@@ -512,7 +512,15 @@ fn other_sorts() {
         assert!(seen.to_string().contains(&format!("attaching  {text}")), "{seen}");
     }
     name.remove().unwrap();
-    assert!(matches!(seen(&named).refused, Some(AttachError::NotSealed { .. })), "it has no name");
+    let without = seen(&named);
+    assert_eq!((without.sort, without.state), (Sort::Unlinked, State::Ready));
+    assert!(matches!(without.refused, Some(AttachError::NotSealed { .. })), "it has no name");
+    assert!(without.to_string().contains("a file without a name, and no memfd\n"), "{without}");
+    // A memfd whose creator has not come to its seals is not one of these.
+    let early = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let early = File::from(memfd_create(c"early", early).unwrap());
+    early.write_all_at(&bytes(&planned()), 0).unwrap();
+    assert_eq!(seen(&early).sort, Sort::Shared);
 }
 
 fn what_is_no_region() {

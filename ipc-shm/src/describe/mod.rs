@@ -91,14 +91,9 @@ pub fn describe(fd: impl AsFd) -> Result<Description, DescribeError> {
         state @ (State::NotBegun | State::Begun(..)) if head.magic == 0 && seals.is_some() => state,
         _ => return Err(DescribeError::NotARegion),
     };
-    let backing = backing(stat.st_nlink > 0, seals.unwrap_or(SealFlags::empty()));
+    let (sort, backing) = sort(stat.st_nlink > 0, seals);
     let mut description = Description {
-        sort: match backing {
-            Backing::Shared => Sort::Shared,
-            Backing::SingleWriter => Sort::SingleWriter,
-            Backing::Frozen => Sort::Frozen,
-            Backing::Named => Sort::Named,
-        },
+        sort,
         length,
         writable,
         seals: seals.map(|seals| seals.bits()),
@@ -202,6 +197,9 @@ pub enum Sort {
     Frozen,
     /// A file with a name: opened by a [`RegionName`](crate::RegionName).
     Named,
+    /// A file that has had a name, or has none yet: it is no memfd that could be sealed. Whoever has mapped it goes on;
+    /// nobody can attach to it.
+    Unlinked,
 }
 
 static_assertions::assert_impl_all!(Sort: Send, Sync);
@@ -333,12 +331,21 @@ impl fmt::Display for DescribeError {
 
 impl core::error::Error for DescribeError {}
 
-fn backing(has_a_name: bool, seals: SealFlags) -> Backing {
-    let sealed = [Backing::Frozen, Backing::SingleWriter];
-    match sealed.into_iter().find(|backing| seals.contains(backing.needed())) {
-        Some(backing) => backing,
-        None if has_a_name => Backing::Named,
-        None => Backing::Shared,
+/// The sort of a file with these seals, and what attaching to it asks for.
+fn sort(has_a_name: bool, seals: Option<SealFlags>) -> (Sort, Backing) {
+    let has = |needed| seals.is_some_and(|seals| seals.contains(needed));
+    // The kernel gives this seal, and no other, to files in memory that were not made to be sealed.
+    let cannot_be_sealed = seals.is_none_or(|seals| seals == SealFlags::SEAL);
+    if has(Backing::Frozen.needed()) {
+        (Sort::Frozen, Backing::Frozen)
+    } else if has(Backing::SingleWriter.needed()) {
+        (Sort::SingleWriter, Backing::SingleWriter)
+    } else if has_a_name {
+        (Sort::Named, Backing::Named)
+    } else if cannot_be_sealed {
+        (Sort::Unlinked, Backing::Shared)
+    } else {
+        (Sort::Shared, Backing::Shared)
     }
 }
 

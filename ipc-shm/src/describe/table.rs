@@ -27,13 +27,17 @@ impl fmt::Display for Description {
                 f,
                 "possible{}",
                 match self.sort {
-                    Sort::Shared => "",
+                    Sort::Shared | Sort::Unlinked => "",
                     Sort::SingleWriter => " to read: one process writes",
                     Sort::Frozen => " to read: nobody writes any more",
                     Sort::Named => " by its name",
                 }
             )?,
-            Some(error) => writeln!(f, "refused: {error}")?,
+            Some(error) => {
+                let lost = self.sort == Sort::Unlinked;
+                let why = if lost { ": a file without a name, and no memfd" } else { "" };
+                writeln!(f, "refused: {error}{why}")?;
+            }
         }
         let access = if self.writable { "read and write" } else { "read only" };
         write!(f, "file       {} bytes, {access}, ", self.length)?;

@@ -1,11 +1,12 @@
 //! Whose region gives up its name.
 
 use core::sync::atomic::Ordering::SeqCst;
+use core::time::Duration;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::thread::yield_now;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ipc_core::Errno;
 use ipc_core::process::{Child, fork_fn};
