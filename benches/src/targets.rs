@@ -24,12 +24,16 @@ pub const INDEXED: &str = "ipc-shm indexed push/pop";
 pub const INDEXED_SLICES: &str = "ipc-shm indexed slices of 64";
 /// Ours, in the family `indexed`: written and read where they lie.
 pub const INDEXED_LOAN: &str = "ipc-shm indexed reserve/peek";
+/// Ours, in the family `indexed`: between two that do not trust each other.
+pub const INDEXED_UNTRUSTED: &str = "ipc-shm indexed push/pop, untrusted";
 /// Ours, in the family `bytes`: records, written and read where they lie.
 pub const BYTES: &str = "ipc-shm bytes";
 /// Ours, in the family `bytes`: copied in, and read where they lie, as many as there are.
 pub const BYTES_BATCHES: &str = "ipc-shm bytes, batches";
 /// Ours, in the family `bytes`: copied in and out.
 pub const BYTES_COPIED: &str = "ipc-shm bytes, copied";
+/// Ours, in the family `bytes`: copied in and out, between two that do not trust each other.
+pub const BYTES_UNTRUSTED: &str = "ipc-shm bytes, copied, untrusted";
 /// Ours, in the family `mutex`.
 pub const MUTEX: &str = "ipc-sync Mutex";
 /// Ours, in the family `rwlock`.

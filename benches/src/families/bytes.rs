@@ -14,6 +14,8 @@ pub(super) fn family() -> Family {
             stream::<8>("64 B", small::<8>()),
             stream::<128>("1 KiB", small::<128>()),
             stream::<8192>("64 KiB", Vec::new()),
+            untrusted::<8>("64 B, without trust"),
+            untrusted::<8192>("64 KiB, without trust"),
         ],
     }
 }
@@ -34,4 +36,15 @@ fn stream<const N: usize>(name: &'static str, more: Vec<Subject>) -> Workload {
 /// What nobody does with messages of 64 KiB.
 fn small<const N: usize>() -> Vec<Subject> {
     vec![index_ring::batches::<N>(slots::<N>()), rings::rtrb_chunks::<N>(), mq::mq::<N>()]
+}
+
+/// What it costs to believe nothing.
+fn untrusted<const N: usize>(name: &'static str) -> Workload {
+    Workload {
+        name,
+        measure: Measure::Stream,
+        cpus: Cpus::Two,
+        leads: vec![bytes::untrusted::<N>()],
+        peers: vec![bytes::copied::<N>()],
+    }
 }

@@ -19,6 +19,8 @@ pub(super) fn family() -> Family {
             of_ring::<8>("64 B, ring of 1 MiB", 16_384),
             of_ring::<8192>("64 KiB, ring of 1 MiB", 16),
             of_ring::<8192>("64 KiB, ring of 16 MiB", 256),
+            untrusted::<8>("64 B, without trust"),
+            untrusted::<128>("1 KiB, without trust"),
         ],
     }
 }
@@ -64,4 +66,10 @@ fn of_ring<const N: usize>(name: &'static str, slots: usize) -> Workload {
     let by_hand =
         if N > 128 { index_ring::one::<N>(slots) } else { index_ring::batches::<N>(slots) };
     stream(name, (vec![indexed::in_place::<N>(slots)], vec![by_hand]))
+}
+
+/// What it costs to believe nothing.
+fn untrusted<const N: usize>(name: &'static str) -> Workload {
+    let slots = slots::<N>();
+    stream(name, (vec![indexed::untrusted::<N>(slots)], vec![indexed::push_pop::<N>(slots)]))
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use ipc_shm::ring::bytes::{PopError, PushError, Ring};
+use ipc_shm::ring::bytes::{Consumer, PopError, Producer, PushError, Ring};
+use ipc_shm::ring::{RoleError, Trust};
 
 use super::until;
 use crate::payload::{Message, Reader, Writer};
@@ -102,11 +103,29 @@ pub fn batches<const N: usize>() -> Subject {
 /// Records that are copied in and out.
 #[must_use]
 pub fn copied<const N: usize>() -> Subject {
-    Subject::processes(targets::BYTES_COPIED, || {
+    pushed_and_popped::<N, _, _>(targets::BYTES_COPIED, Ring::producer, Ring::consumer)
+}
+
+/// Likewise, between two that do not trust each other.
+#[must_use]
+pub fn untrusted<const N: usize>() -> Subject {
+    let name = targets::BYTES_UNTRUSTED;
+    pushed_and_popped::<N, _, _>(name, Ring::untrusted_producer, Ring::untrusted_consumer)
+}
+
+/// How an end of a ring is taken.
+type Claim<E> = fn(&Ring<'static>) -> Result<E, RoleError>;
+
+fn pushed_and_popped<const N: usize, W: Trust + Send + 'static, R: Trust + Send + 'static>(
+    name: &'static str,
+    producer: Claim<Producer<'static, W>>,
+    consumer: Claim<Consumer<'static, R>>,
+) -> Subject {
+    Subject::processes(name, move || {
         let [ring, other] = ring::<N>();
         stream(
             move || {
-                let mut end = ring.producer().expect("an end");
+                let mut end = producer(&ring).expect("an end");
                 let mut message = vec![0_u64; N];
                 move |count, writer: &mut Writer| {
                     for _ in 0..count {
@@ -116,7 +135,7 @@ pub fn copied<const N: usize>() -> Subject {
                 }
             },
             move || {
-                let mut end = other.consumer().expect("an end");
+                let mut end = consumer(&other).expect("an end");
                 let mut message = vec![0_u64; N];
                 move |count, reader: &mut Reader| {
                     for _ in 0..count {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ipc_shm::ring::indexed::{Consumer, Producer, Ring};
-use ipc_shm::ring::{PopError, PushError};
+use ipc_shm::ring::{PopError, PushError, RoleError, Trust};
 
 use super::until;
 use crate::payload::{Message, Reader, Writer};
@@ -14,19 +14,38 @@ use crate::targets;
 /// One message at a time, by value.
 #[must_use]
 pub fn push_pop<const N: usize>(slots: usize) -> Subject {
-    Subject::processes(targets::INDEXED, move || {
-        with_ends(slots, |left, right| {
-            singles::<N, _, _>(
-                move || {
-                    let mut end = left();
-                    move |message| until(|| end.push(message))
-                },
-                move || {
-                    let mut end = right();
-                    move || until(|| end.pop())
-                },
-            )
-        })
+    one_by_one::<N, _, _>(targets::INDEXED, slots, Ring::producer, Ring::consumer)
+}
+
+/// One message at a time, between two that do not trust each other.
+#[must_use]
+pub fn untrusted<const N: usize>(slots: usize) -> Subject {
+    let name = targets::INDEXED_UNTRUSTED;
+    one_by_one::<N, _, _>(name, slots, Ring::untrusted_producer, Ring::untrusted_consumer)
+}
+
+/// How an end of a ring is taken.
+type Claim<const N: usize, E> = fn(&Ring<'static, Message<N>>) -> Result<E, RoleError>;
+
+fn one_by_one<const N: usize, W: Trust + Send + 'static, R: Trust + Send + 'static>(
+    name: &'static str,
+    slots: usize,
+    producer: Claim<N, Producer<'static, Message<N>, W>>,
+    consumer: Claim<N, Consumer<'static, Message<N>, R>>,
+) -> Subject {
+    Subject::processes(name, move || {
+        let ring = Arc::new(Ring::create(slots).expect("a ring"));
+        let other = Arc::clone(&ring);
+        singles(
+            move || {
+                let mut end = producer(&ring).expect("an end");
+                move |message| until(|| end.push(message))
+            },
+            move || {
+                let mut end = consumer(&other).expect("an end");
+                move || until(|| end.pop())
+            },
+        )
     })
 }
 
