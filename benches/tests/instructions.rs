@@ -231,10 +231,10 @@ fn records(counter: &mut Counter) {
     counter.at_most("bytes push 64 B", 114, make, |((producer, _), record)| {
         assert!(producer.push(1, black_box(record)).is_ok());
     });
-    counter.at_most("bytes pop 64 B", 126, make, |((_, consumer), record)| {
+    counter.at_most("bytes pop 64 B", 119, make, |((_, consumer), record)| {
         black_box(consumer.pop(record).expect("a record"));
     });
-    counter.at_most("bytes reserve and commit 64 B", 100, make, |((producer, _), _)| {
+    counter.at_most("bytes reserve and commit 64 B", 55, make, |((producer, _), _)| {
         let mut room = producer.reserve(64).expect("room");
         black_box(room.as_mut_slices());
         room.advance(64).expect("as reserved");

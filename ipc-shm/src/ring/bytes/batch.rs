@@ -39,6 +39,7 @@ impl<'a, 'r, M: Trust> Batch<'a, 'r, M> {
     /// # Errors
     ///
     /// [`PopError::BufferTooSmall`], and the record is still the next one; or [`PopError::Corrupt`].
+    #[inline]
     pub fn copy_next(&mut self, buffer: &mut [u8]) -> Result<Option<(u32, usize)>, PopError> {
         let Some(header) = self.next()? else { return Ok(None) };
         let Some(bytes) = buffer.get_mut(..header.len) else {
@@ -163,12 +164,14 @@ impl<'a> Record<'a> {
 
     /// The number that it was pushed with.
     #[must_use]
+    #[inline]
     pub fn tag(self) -> u32 {
         self.tag
     }
 
     /// How many bytes it has.
     #[must_use]
+    #[inline]
     pub fn len(self) -> usize {
         self.slices.0.len() + self.slices.1.len()
     }
@@ -182,12 +185,14 @@ impl<'a> Record<'a> {
     /// Its bytes in their order. The second slice is empty if the ring [is contiguous](super::Ring::is_contiguous),
     /// and often if not.
     #[must_use]
+    #[inline]
     pub fn as_slices(self) -> (&'a [u8], &'a [u8]) {
         self.slices
     }
 
     /// Its bytes, if they are one slice: always where the ring [is contiguous](super::Ring::is_contiguous).
     #[must_use]
+    #[inline]
     pub fn as_slice(self) -> Option<&'a [u8]> {
         match self.slices {
             (all, []) => Some(all),

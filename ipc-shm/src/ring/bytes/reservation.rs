@@ -50,6 +50,7 @@ impl<'a, 'r> Reservation<'a, 'r> {
     /// [is contiguous](super::Ring::is_contiguous), and often if not.
     ///
     /// What it holds is old, but no secret of anybody: bytes of records of this ring.
+    #[inline]
     #[cfg(not(loom))]
     pub fn as_mut_slices(&mut self) -> (&mut [u8], &mut [u8]) {
         words::slices_mut(self.end, self.written, self.remaining())
@@ -60,6 +61,7 @@ impl<'a, 'r> Reservation<'a, 'r> {
     /// # Errors
     ///
     /// [`TooLong`] if there is no room for so many, and nothing has changed.
+    #[inline]
     pub fn advance(&mut self, len: usize) -> Result<(), TooLong> {
         if len > self.remaining() {
             return Err(TooLong { len: self.written.saturating_add(len), max: self.max });
@@ -73,6 +75,7 @@ impl<'a, 'r> Reservation<'a, 'r> {
     /// # Errors
     ///
     /// [`TooLong`] if there is no room for all, and none was appended.
+    #[inline]
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
         let at = self.written;
         self.advance(bytes.len())?;
