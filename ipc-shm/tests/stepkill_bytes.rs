@@ -5,21 +5,21 @@
 //! batches. Every operation claims its end of the ring, and closes it afterwards. With `IPC_STEPKILL=deep` the ring also
 //! goes through all the scenarios that every ring goes through.
 
+#[allow(unreachable_pub, reason = "shared with the other programs")]
+mod victims;
+
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::process::ExitCode;
 use std::thread;
 
-use ipc_shm::ring::RoleError;
-use ipc_shm::ring::bytes::{Consumer, FixedRing, PopError, Producer, PushError};
-use ipc_testkit::battery::rings::{self, Fill, Shape};
+use ipc_shm::ring::bytes::PopError;
+use ipc_testkit::battery::rings::{self, Fill};
 use ipc_testkit::ensure;
 use ipc_testkit::oracle::{Ledger, Message};
 use ipc_testkit::stepkill::{self, Actor, Role, Scenario, Verdict};
 
-/// The words of the ring, and how many records of 64 bytes that is.
-const WORDS: usize = 32;
-const RECORDS: usize = WORDS / 9;
+use victims::records::{Copied, InPlace, RECORDS, Records, TAG};
 
 fn main() -> ExitCode {
     stepkill::main(|suite| {
@@ -43,107 +43,6 @@ fn main() -> ExitCode {
             suite.everywhere(&batch(0));
         }
     })
-}
-
-/// How records are written and read.
-trait Way: Sync + 'static {
-    fn push(producer: &mut Producer<'_>, bytes: &[u8]) -> Result<(), PushError>;
-    fn pop(consumer: &mut Consumer<'_>, bytes: &mut [u8]) -> Result<usize, PopError>;
-}
-
-struct Copied;
-
-impl Way for Copied {
-    fn push(producer: &mut Producer<'_>, bytes: &[u8]) -> Result<(), PushError> {
-        producer.push(TAG, bytes)
-    }
-
-    fn pop(consumer: &mut Consumer<'_>, bytes: &mut [u8]) -> Result<usize, PopError> {
-        let (tag, len) = consumer.pop(bytes)?;
-        assert_eq!(tag, TAG);
-        Ok(len)
-    }
-}
-
-struct InPlace;
-
-impl Way for InPlace {
-    fn push(producer: &mut Producer<'_>, bytes: &[u8]) -> Result<(), PushError> {
-        // More than is needed in the end; there is room for it.
-        let mut room = producer.reserve(bytes.len() + 4)?;
-        let (first, second) = bytes.split_at(5);
-        room.write(first).expect("reserved");
-        room.write(second).expect("reserved");
-        room.commit(TAG);
-        Ok(())
-    }
-
-    fn pop(consumer: &mut Consumer<'_>, bytes: &mut [u8]) -> Result<usize, PopError> {
-        let peek = consumer.peek()?;
-        let record = peek.record();
-        let (first, second) = record.as_slices();
-        bytes[..first.len()].copy_from_slice(first);
-        bytes[first.len()..record.len()].copy_from_slice(second);
-        let len = record.len();
-        assert_eq!(record.tag(), TAG);
-        peek.release();
-        Ok(len)
-    }
-}
-
-const TAG: u32 = 0xfeed_beef;
-
-/// A ring in the harness's memory.
-struct Records<W> {
-    ring: FixedRing<WORDS>,
-    way: core::marker::PhantomData<W>,
-}
-
-impl<W: Way> Records<W> {
-    fn producer(&self) -> Option<Producer<'_>> {
-        end(self.ring.ring().producer())
-    }
-
-    fn consumer(&self) -> Option<Consumer<'_>> {
-        end(self.ring.ring().consumer())
-    }
-}
-
-fn end<E>(claimed: Result<E, RoleError>) -> Option<E> {
-    match claimed {
-        Ok(end) => Some(end),
-        Err(RoleError::Taken { .. }) => None,
-        Err(error) => panic!("{error}"),
-    }
-}
-
-impl<W: Way> rings::Ring for Records<W> {
-    const SHAPE: Shape = Shape::OneToOne;
-    const CAPACITY: usize = RECORDS;
-
-    fn new() -> Self {
-        Self { ring: FixedRing::new(), way: core::marker::PhantomData }
-    }
-
-    fn push(&self, message: &Message) -> bool {
-        let Some(mut producer) = self.producer() else { return false };
-        match W::push(&mut producer, ipc_shm::bytemuck::bytes_of(&message.to_words())) {
-            Ok(()) => true,
-            Err(PushError::Full | PushError::Disconnected) => false,
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    fn pop(&self) -> Option<Message> {
-        let mut consumer = self.consumer()?;
-        let mut words = [0_u64; 8];
-        match W::pop(&mut consumer, ipc_shm::bytemuck::bytes_of_mut(&mut words)) {
-            Ok(64) => Some(Message::from_words(words)),
-            Ok(len) => panic!("a record of {len} bytes"),
-            Err(PopError::Empty | PopError::Disconnected) => None,
-            Err(error) => panic!("{error}"),
-        }
-    }
 }
 
 /// A ring, its books, and which records of the batch came out.

@@ -41,24 +41,35 @@ pub trait WaitingRing: Ring {
 const REPEATS: usize = 4;
 
 /// Plays all scenarios for `R`: killed as it pushes, pops and closes while the other side sleeps, and killed in its own
-/// waits, as they begin, asleep, and after its wake-up.
+/// waits, as they begin, at both ends of their system calls, asleep, and after its wake-up.
+///
+/// The ring has been round once, so that a message at its start follows one at its end; with `IPC_STEPKILL=deep` also if it is
+/// new, and if its last place is next.
 pub fn run<R: WaitingRing + 'static>(suite: &mut Suite, name: &str) {
-    suite.everywhere(&push::<R>(name));
-    suite.everywhere(&pop::<R>(name));
-    suite.everywhere(&close::<R>(name));
-    suite.everywhere_if_deep(&pop_wait::<R>(name));
-    suite.everywhere_if_deep(&push_wait::<R>(name));
+    let others = [0, R::CAPACITY - 1];
+    let others = if suite.is_deep() { &others[..] } else { &[] };
+    for &turned in [R::CAPACITY].iter().chain(others) {
+        suite.everywhere(&push::<R>(name, turned).at_least(50));
+        suite.everywhere(&pop::<R>(name, turned).at_least(50));
+        // Whatever else the ring does: each changes memory, and enters the kernel to wake, or to sleep.
+        suite.everywhere_if_deep(&pop_wait::<R>(name, turned).at_least(8));
+        suite.everywhere_if_deep(&push_wait::<R>(name, turned).at_least(8));
+    }
+    suite.everywhere(&close::<R>(name).at_least(50));
 }
 
-const EMPTY: Fill = Fill { turned: 1, inside: 0 };
-
-const fn full<R: Ring>() -> Fill {
-    Fill { turned: 1, inside: R::CAPACITY }
+const fn empty(turned: usize) -> Fill {
+    Fill { turned, inside: 0 }
 }
 
-/// K11: killed as it pushes, before and after the message is there, while the consumer sleeps.
-pub fn push<R: WaitingRing + 'static>(name: &str) -> Scenario<Booked<R>> {
-    base::<R>(format!("{name}: push, the consumer sleeps"), EMPTY)
+const fn full<R: Ring>(turned: usize) -> Fill {
+    Fill { turned, inside: R::CAPACITY }
+}
+
+/// K11: killed as it pushes, before and after the message is there, while the consumer sleeps. So many messages have gone
+/// through before.
+pub fn push<R: WaitingRing + 'static>(name: &str, turned: usize) -> Scenario<Booked<R>> {
+    base::<R>(format!("{name}: push, the consumer sleeps, after {turned}"), empty(turned))
         .victim(|world, me| {
             let message = world.ledger.next(me.number() as usize);
             let mut producer = world.ring.producer();
@@ -71,8 +82,8 @@ pub fn push<R: WaitingRing + 'static>(name: &str) -> Scenario<Booked<R>> {
 }
 
 /// Killed as it pops, while the producer sleeps.
-pub fn pop<R: WaitingRing + 'static>(name: &str) -> Scenario<Booked<R>> {
-    base::<R>(format!("{name}: pop, the producer sleeps"), full::<R>())
+pub fn pop<R: WaitingRing + 'static>(name: &str, turned: usize) -> Scenario<Booked<R>> {
+    base::<R>(format!("{name}: pop, the producer sleeps, after {turned}"), full::<R>(turned))
         .victim(|world, me| {
             let mut consumer = world.ring.consumer();
             match me.operation(|| R::pop_by(&mut consumer, false)) {
@@ -92,7 +103,7 @@ pub fn pop<R: WaitingRing + 'static>(name: &str) -> Scenario<Booked<R>> {
 
 /// Killed as it closes its end, while the other side sleeps.
 pub fn close<R: WaitingRing + 'static>(name: &str) -> Scenario<Booked<R>> {
-    base::<R>(format!("{name}: close, the consumer sleeps"), EMPTY)
+    base::<R>(format!("{name}: close, the consumer sleeps"), empty(0))
         .victim(|world, me| {
             let producer = world.ring.producer();
             me.operation(|| drop(producer));
@@ -103,8 +114,8 @@ pub fn close<R: WaitingRing + 'static>(name: &str) -> Scenario<Booked<R>> {
 }
 
 /// K10: killed as it waits for a message, also inside the sleep. The message comes when it sleeps, or after its death.
-pub fn pop_wait<R: WaitingRing + 'static>(name: &str) -> Scenario<Booked<R>> {
-    base::<R>(format!("{name}: pop_wait"), EMPTY)
+pub fn pop_wait<R: WaitingRing + 'static>(name: &str, turned: usize) -> Scenario<Booked<R>> {
+    base::<R>(format!("{name}: pop_wait, after {turned}"), empty(turned))
         .holder(|world, me| {
             let mut producer = world.ring.producer();
             me.hold();
@@ -125,8 +136,8 @@ pub fn pop_wait<R: WaitingRing + 'static>(name: &str) -> Scenario<Booked<R>> {
 }
 
 /// K10: killed as it waits for room, also inside the sleep. Room is made when it sleeps, or after its death.
-pub fn push_wait<R: WaitingRing + 'static>(name: &str) -> Scenario<Booked<R>> {
-    base::<R>(format!("{name}: push_wait"), full::<R>())
+pub fn push_wait<R: WaitingRing + 'static>(name: &str, turned: usize) -> Scenario<Booked<R>> {
+    base::<R>(format!("{name}: push_wait, after {turned}"), full::<R>(turned))
         .holder(|world, me| {
             let mut consumer = world.ring.consumer();
             me.hold();
