@@ -66,6 +66,34 @@ mod trust {
     ends_of_either_trust! { spsc indexed }
 }
 
+/// What a plan has no room for leaves the plan as it was.
+#[test]
+fn a_ring_that_cannot_be_planned_leaves_the_plan() {
+    use ipc_shm::ring::{RingError, bytes, indexed, spsc};
+    use ipc_shm::{Plan, PlanError, RawValue};
+
+    let check =
+        |places: usize, what: &str, expected, planned: &dyn Fn(&mut Plan) -> Option<RingError>| {
+            let mut plan = Plan::new();
+            for _ in 0..places {
+                plan.one::<RawValue<u8>>().unwrap();
+            }
+            let before = format!("{plan:?}");
+            assert_eq!(planned(&mut plan), Some(RingError::Plan(expected)), "{what}");
+            assert!(format!("{plan:?}") == before, "{what}: another plan than before");
+        };
+    // The ring's head would have one more place, or none.
+    for places in [Plan::MAX_PLACES - 1, Plan::MAX_PLACES] {
+        let many = PlanError::TooMany;
+        check(places, "stamped", many, &|plan| spsc::RingPlace::<u64>::plan(plan, 1).err());
+        check(places, "indexed", many, &|plan| indexed::RingPlace::<u64>::plan(plan, 1).err());
+        check(places, "bytes", many, &|plan| bytes::RingPlace::plan(plan, 8).err());
+    }
+    let (all, large) = (1 << (usize::BITS - 1), PlanError::TooLarge);
+    check(3, "stamped", large, &|plan| spsc::RingPlace::<u64>::plan(plan, all).err());
+    check(3, "indexed", large, &|plan| indexed::RingPlace::<u64>::plan(plan, all).err());
+}
+
 /// Each slot's sequence, in the ring's region.
 mod damage_of_stamps {
     use std::fs::File;

@@ -21,7 +21,7 @@ use crate::region::Mapping;
 #[cfg(not(loom))]
 use crate::{
     AttachError, Kind, Place, PlaceError, Plan, PlanError, Region, Shareable,
-    layout::{LINE, PAYLOAD},
+    layout::{LINE, MAX_ALIGN, PAYLOAD},
 };
 
 #[cfg(any(feature = "alloc", loom))]
@@ -68,7 +68,20 @@ impl<H: Shareable, S: Shareable> Home<'static, H, S> {
     }
 
     /// A region that came from another process, if it is of `kind`.
+    ///
+    /// No ring has messages for which no region has a place:
+    ///
+    /// ```compile_fail,E0080
+    /// # fn from(fd: std::os::fd::OwnedFd) {
+    /// let _ = ipc_shm::ring::indexed::Ring::<()>::from_fd(fd);
+    /// # }
+    /// # let _: fn(_) = from;
+    /// ```
     pub(super) fn from_fd(kind: Kind, fd: OwnedFd) -> Result<Self, AttachError> {
+        const {
+            let has_room = size_of::<S>() > 0 && size_of::<S>() as u64 <= u32::MAX as u64;
+            assert!(has_room && align_of::<S>() <= MAX_ALIGN, "a slot has room");
+        }
         let region = Region::from_fd(fd)?;
         let (found, expected) = (region.kind(), kind);
         if found != expected {
@@ -79,7 +92,7 @@ impl<H: Shareable, S: Shareable> Home<'static, H, S> {
         }
         let mut plan = Plan::of_kind(kind);
         // Which capacity we would have expected is unknown; the type is what differs.
-        Places::<H, S>::plan(&mut plan, 1).map_err(|_| AttachError::Corrupt)?;
+        Places::<H, S>::plan(&mut plan, 1).expect("it was checked that one fits");
         let (found, expected) = (region.layout_hash(), plan.hash());
         Err(AttachError::Layout { found, expected })
     }
@@ -320,7 +333,7 @@ pub(crate) struct Places<H, S> {
 
 #[cfg(not(loom))]
 impl<H: Shareable, S: Shareable> Places<H, S> {
-    /// Takes two of the plan's places.
+    /// Takes two of the plan's places, or leaves it as it was.
     pub(super) fn plan(plan: &mut Plan, capacity: usize) -> Result<Self, RingError> {
         Self::plan_at(LINE, plan, capacity)
     }
@@ -329,10 +342,13 @@ impl<H: Shareable, S: Shareable> Places<H, S> {
         if capacity == 0 {
             return Err(RingError::ZeroCapacity);
         }
+        let mut with = plan.clone();
         let places = |plan: &mut Plan| -> Result<Self, PlanError> {
             Ok(Self { head: plan.one()?, slots: plan.array_at(align, capacity)? })
         };
-        places(plan).map_err(RingError::Plan)
+        let places = places(&mut with).map_err(RingError::Plan)?;
+        *plan = with;
+        Ok(places)
     }
 }
 
