@@ -256,6 +256,8 @@ impl Desk {
                 operations: self.operations.load(Relaxed),
                 checksum: self.checksum.load(Relaxed),
                 nanoseconds: self.nanoseconds.load(Relaxed).checked_sub(1),
+                // Of the left side only.
+                latency: None,
             },
             ended: self.ended.load(Relaxed),
             delayed: self.delayed.load(Relaxed),
@@ -289,11 +291,14 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::subject::Latency;
 
     #[test]
     fn samples_survive_the_board() {
         let board = Board::new();
-        let sample = Sample { probes: [53.0, 54.0, 55.5], lead: 1.5, peer: 3.25, delayed: 0.125 };
+        let latencies = [Latency { p50: 60, p99: 90 }, Latency::default()];
+        let (probes, delayed) = ([53.0, 54.0, 55.5], 0.125);
+        let sample = Sample { probes, lead: 1.5, peer: 3.25, delayed, latencies };
         assert!(board.keep(&sample));
         assert_eq!(board.samples(), [sample]);
     }
@@ -303,7 +308,7 @@ mod tests {
         let desk = Desk::new();
         let slice = Slice { count: 640, deadline: 9 };
         let answer = Answer {
-            done: Done { operations: 640, checksum: 5, nanoseconds: Some(0) },
+            done: Done { operations: 640, checksum: 5, nanoseconds: Some(0), latency: None },
             ended: 11,
             delayed: 12,
         };

@@ -351,6 +351,18 @@ mod tests {
         fs::remove_dir_all(&folder).unwrap();
     }
 
+    /// A family without its markers would keep all others from the page, too.
+    #[test]
+    fn the_page_has_a_place_for_every_family() {
+        let program = Program::new();
+        let page = fs::read_to_string(&program.readme).unwrap();
+        for family in &program.families {
+            if let Err(error) = readme::with_table(&page, family.name, "a table") {
+                panic!("{error}");
+            }
+        }
+    }
+
     #[test]
     fn good_arguments_are_understood() {
         assert!(matches!(parse("--list"), Ok(Command::List)));

@@ -24,6 +24,7 @@ pub mod subject;
 pub mod sys;
 pub mod table;
 pub mod targets;
+pub mod turns;
 
 mod board;
 mod probe;

@@ -55,7 +55,7 @@ impl Sent {
         work(&mut writer);
         let operations = writer.next - self.next;
         self.next = writer.next;
-        Done { operations, checksum: writer.checksum, nanoseconds: None }
+        Done { operations, checksum: writer.checksum, ..Done::default() }
     }
 }
 
@@ -141,7 +141,7 @@ impl Received {
                 next - 1
             )));
         }
-        Ok(Done { operations: next - first, checksum, nanoseconds: None })
+        Ok(Done { operations: next - first, checksum, ..Done::default() })
     }
 }
 

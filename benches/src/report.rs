@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::machine::Machine;
 use crate::runner::{self, Plan, RunError};
 use crate::stats::{Outcome, Placement};
-use crate::subject::{Family, Measure, Sides};
+use crate::subject::{Family, Measure, Probe, Sides};
 use crate::targets::{self, Judged, Target};
 
 /// Everything that one run of a family found out.
@@ -89,9 +89,12 @@ impl Report {
         let mut samples = vec![Vec::new(); planned.len()];
         for visit in 0..plan.visits {
             for (((workload, lead, peer), name), samples) in planned.iter().zip(&mut samples) {
-                let outcome = Outcome::of(samples, workload.measure, workload.probes_line());
+                let outcome = Outcome::of(samples, workload.measure, workload.probe());
                 let kept = outcome.headline().map_or(0, |summary| summary.pairs);
-                if visit > 0 && kept >= plan.pairs / 2 {
+                // Where the scheduler decides, no visit waits for a better moment.
+                let placed = workload.probe() != Probe::None;
+                let enough = if placed { plan.pairs / 2 } else { targets::ENOUGH };
+                if visit > 0 && kept >= enough {
                     continue;
                 }
                 progress(&format!("{}, {name}", family.name));
@@ -112,7 +115,7 @@ impl Report {
                 lead_sides: lead.sides,
                 peer: peer.name.to_owned(),
                 peer_sides: peer.sides,
-                outcome: Outcome::of(samples, workload.measure, workload.probes_line()),
+                outcome: Outcome::of(samples, workload.measure, workload.probe()),
             })
             .collect();
         let targets = targets::judge(all_targets, family, &rows, wanted);
@@ -126,7 +129,7 @@ impl Report {
         })
     }
 
-    /// Pairs kept near, far, on one processor; then those dropped.
+    /// Pairs kept near, far, on one processor, and as scheduled; then those dropped.
     #[must_use]
     pub fn shares(&self) -> Shares {
         let kept = |placement| {
@@ -137,6 +140,7 @@ impl Report {
             near: kept(Placement::Near),
             far: kept(Placement::Far),
             alone: kept(Placement::Alone),
+            scheduled: kept(Placement::Scheduled),
             moved: self.rows.iter().map(|row| row.outcome.moved).sum(),
             crowded: self.rows.iter().map(|row| row.outcome.crowded).sum(),
         }
@@ -170,6 +174,8 @@ pub struct Shares {
     pub far: usize,
     /// Kept, on one processor.
     pub alone: usize,
+    /// Kept, wherever the scheduler put the sides.
+    pub scheduled: usize,
     /// Dropped: the machine changed.
     pub moved: usize,
     /// Dropped: other work took a share.
@@ -180,10 +186,17 @@ pub struct Shares {
 pub(crate) mod tests {
     use super::*;
     use crate::stats::Sample;
+    use crate::subject::Latency;
 
     /// A report with one stream row that says `lead` is `ratio` times as fast as `peer`.
     pub(crate) fn report(lead: &str, peer: &str, ratio: f64) -> Report {
-        let sample = Sample { probes: [55.0; 3], lead: 10.0, peer: 10.0 * ratio, delayed: 0.0 };
+        let sample = Sample {
+            probes: [55.0; 3],
+            lead: 10.0,
+            peer: 10.0 * ratio,
+            delayed: 0.0,
+            latencies: [Latency::default(); 2],
+        };
         Report {
             family: "planted".to_owned(),
             title: "A planted family".to_owned(),
@@ -196,7 +209,7 @@ pub(crate) mod tests {
                 lead_sides: Sides::Processes,
                 peer: peer.to_owned(),
                 peer_sides: Sides::Threads,
-                outcome: Outcome::of(&[sample; targets::ENOUGH], Measure::Stream, true),
+                outcome: Outcome::of(&[sample; targets::ENOUGH], Measure::Stream, Probe::Line),
             }],
             targets: Vec::new(),
         }

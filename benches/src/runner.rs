@@ -12,7 +12,7 @@ use core::time::Duration;
 use crate::board::Board;
 use crate::sides::{self, Setting};
 use crate::stats::Sample;
-use crate::subject::{Subject, Workload};
+use crate::subject::{Cpus, Subject, Workload};
 use crate::sys::{self, Child};
 
 /// How much to measure.
@@ -52,6 +52,11 @@ impl Plan {
         seek_near: false,
         watchdog: Duration::from_secs(10),
     };
+
+    /// With slices that are long beside the turns of some milliseconds that the scheduler gives to each of too many.
+    fn for_turns_of_the_scheduler(self) -> Self {
+        Self { slice: self.slice * 5, row_limit: self.row_limit * 2, ..self }
+    }
 }
 
 /// Why a run ended without a result.
@@ -108,12 +113,14 @@ pub fn run(
     peer: &Subject,
     plan: Plan,
 ) -> Result<Vec<Sample>, RunError> {
+    let oversubscribed = workload.cpus == Cpus::Oversubscribed;
+    let plan = if oversubscribed { plan.for_turns_of_the_scheduler() } else { plan };
     let setting = Setting {
         board: sys::place(Board::new()),
         plan,
         measure: workload.measure,
         cpus: workload.cpus,
-        probes_line: workload.probes_line(),
+        probe: workload.probe(),
         sides: [lead.sides, peer.sides],
         allowed: sys::two_cpus()?,
     };
@@ -130,6 +137,10 @@ pub fn run(
             })
         })
         .transpose()?;
+    // They are killed as these values are dropped.
+    let _busy: Vec<Child> = (0..if oversubscribed { setting.allowed.len() } else { 0 })
+        .map(|_| Child::fork(sides::busy_process))
+        .collect::<io::Result<_>>()?;
     let left = Child::fork(|| {
         if let Some(ends) = ends.take() {
             sides::left_process(setting, ends);

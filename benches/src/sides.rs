@@ -7,13 +7,14 @@ use std::panic;
 use std::thread;
 
 use core::array;
+use core::hint::spin_loop;
 use core::panic::AssertUnwindSafe;
 
 use crate::board::{Answer, Board, Desk, Order};
 use crate::probe;
 use crate::runner::Plan;
-use crate::stats::{self, Sample, Verdict};
-use crate::subject::{Audit, Cpus, Done, Ends, Measure, Role, Sides, Slice, Wrong};
+use crate::stats::{self, Placement, Sample, Verdict};
+use crate::subject::{Audit, Cpus, Done, Ends, Latency, Measure, Probe, Role, Sides, Slice, Wrong};
 use crate::sys::{self, RunDelay};
 
 /// How long a side spins at a meeting before it sleeps: half a millisecond, far more than the
@@ -36,7 +37,7 @@ pub(crate) struct Setting {
     pub(crate) plan: Plan,
     pub(crate) measure: Measure,
     pub(crate) cpus: Cpus,
-    pub(crate) probes_line: bool,
+    pub(crate) probe: Probe,
     /// What stands at the right end of the lead and of the peer.
     pub(crate) sides: [Sides; 2],
     pub(crate) allowed: [usize; 2],
@@ -52,13 +53,23 @@ impl Setting {
         &self.board.desks[sides as usize]
     }
 
-    fn right_cpu(&self) -> usize {
-        self.allowed[usize::from(self.cpus == Cpus::Two)]
+    /// Puts the calling side where it belongs: the left one on the first processor, the right one on the same or on
+    /// the other.
+    fn pin(&self, side: usize) {
+        let cpu = match self.cpus {
+            Cpus::Two => self.allowed[side],
+            Cpus::One => self.allowed[0],
+            Cpus::Unpinned | Cpus::Oversubscribed => return,
+        };
+        sys::pin(cpu).unwrap_or_else(|error| self.board.fail(&format!("pinning: {error}")));
     }
 
-    /// On one processor spinning only keeps the other side from running.
+    /// Where the other side may need this processor, spinning only keeps it from running.
     fn patience(&self) -> u32 {
-        if self.cpus == Cpus::Two { PATIENCE } else { 0 }
+        match self.cpus {
+            Cpus::Two | Cpus::Unpinned => PATIENCE,
+            Cpus::One | Cpus::Oversubscribed => 0,
+        }
     }
 }
 
@@ -87,7 +98,7 @@ pub(crate) fn left_process(setting: Setting, ends: [Ends; 2]) {
             }
         });
     }
-    sys::pin(setting.allowed[0]).unwrap_or_else(|e| setting.board.fail(&format!("pinning: {e}")));
+    setting.pin(0);
     let mut left = Left {
         setting,
         subjects: lefts,
@@ -98,9 +109,16 @@ pub(crate) fn left_process(setting: Setting, ends: [Ends; 2]) {
     left.measure();
 }
 
+/// Takes what it gets of the processors until it is killed.
+pub(crate) fn busy_process() {
+    loop {
+        spin_loop();
+    }
+}
+
 fn serve(setting: Setting, sides: Sides, roles: &mut [&mut Role; 2]) {
     let Setting { board, .. } = setting;
-    sys::pin(setting.right_cpu()).unwrap_or_else(|e| board.fail(&format!("pinning: {e}")));
+    setting.pin(1);
     let desk = setting.desk(sides);
     let delay = RunDelay::of_this_thread();
     let mut seen = 0;
@@ -142,6 +160,7 @@ struct Timed {
     nanoseconds_each: f64,
     wall: u64,
     delayed: f64,
+    latency: Latency,
 }
 
 impl Left {
@@ -161,10 +180,10 @@ impl Left {
     fn measure(&mut self) {
         let Setting { board, plan, .. } = self.setting;
         let end = sys::now() + plan.row_limit.as_nanos() as u64;
-        let mut kept = [0; 3];
+        let mut kept = [0; Placement::ALL.len()];
         let mut before = self.probe();
         for pair in 0.. {
-            while plan.seek_near && self.setting.probes_line && before >= stats::NEAR {
+            while plan.seek_near && self.setting.probe == Probe::Line && before >= stats::NEAR {
                 if sys::now() >= end {
                     return;
                 }
@@ -183,10 +202,11 @@ impl Left {
                 lead: lead.nanoseconds_each,
                 peer: peer.nanoseconds_each,
                 delayed: lead.delayed.max(peer.delayed),
+                latencies: [lead.latency, peer.latency],
             };
             before = after;
             let room = board.keep(&sample);
-            if let Verdict::Kept(placement) = stats::judge(&sample, self.setting.probes_line) {
+            if let Verdict::Kept(placement) = stats::judge(&sample, self.setting.probe) {
                 kept[placement as usize] += 1;
             }
             if kept.contains(&plan.pairs) || !room || sys::now() >= end {
@@ -197,8 +217,10 @@ impl Left {
 
     fn probe(&self) -> f64 {
         let Setting { board, .. } = self.setting;
-        if !self.setting.probes_line {
-            return probe::pulse();
+        match self.setting.probe {
+            Probe::Line => {}
+            Probe::Pulse => return probe::pulse(),
+            Probe::None => return 0.0,
         }
         let desk = self.setting.desk(self.setting.sides[0]);
         board.line.0.store(0, core::sync::atomic::Ordering::Relaxed);
@@ -253,7 +275,8 @@ impl Left {
         self.paces[subject].learn(wall, left.operations);
         let counted = [left.nanoseconds, right.done.nanoseconds];
         let counted = counted.into_iter().flatten().reduce(|a, b| a + b).unwrap_or(wall);
-        Timed { nanoseconds_each: counted as f64 / operations as f64, wall, delayed }
+        let nanoseconds_each = counted as f64 / operations as f64;
+        Timed { nanoseconds_each, wall, delayed, latency: left.latency.unwrap_or_default() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::subject::Measure;
+use crate::subject::{Latency, Measure, Probe};
 
 /// Two slices measured one after the other, and the probes around them.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,19 +15,26 @@ pub struct Sample {
     pub peer: f64,
     /// The larger share of either slice in which something else had one of the processors.
     pub delayed: f64,
+    /// The single round trips of the lead's slice, and of the peer's; zeros where none was timed.
+    pub latencies: [Latency; 2],
 }
 
 impl Sample {
-    pub(crate) const WORDS: usize = 6;
+    pub(crate) const WORDS: usize = 10;
 
     pub(crate) fn to_words(self) -> [u64; Self::WORDS] {
-        let [a, b, c] = self.probes;
-        [a, b, c, self.lead, self.peer, self.delayed].map(f64::to_bits)
+        let [a, b, c] = self.probes.map(f64::to_bits);
+        let [lead, peer, delayed] = [self.lead, self.peer, self.delayed].map(f64::to_bits);
+        let [left, right] = self.latencies;
+        [a, b, c, lead, peer, delayed, left.p50, left.p99, right.p50, right.p99]
     }
 
     pub(crate) fn from_words(words: [u64; Self::WORDS]) -> Self {
-        let [a, b, c, lead, peer, delayed] = words.map(f64::from_bits);
-        Self { probes: [a, b, c], lead, peer, delayed }
+        let [a, b, c, lead, peer, delayed, times @ ..] = words;
+        let [a, b, c, lead, peer, delayed] = [a, b, c, lead, peer, delayed].map(f64::from_bits);
+        let [left, right] = [[times[0], times[1]], [times[2], times[3]]];
+        let latencies = [left, right].map(|[p50, p99]| Latency { p50, p99 });
+        Self { probes: [a, b, c], lead, peer, delayed, latencies }
     }
 }
 
@@ -41,9 +48,14 @@ pub enum Placement {
     Far,
     /// Only one processor takes part.
     Alone,
+    /// Wherever the scheduler put them.
+    Scheduled,
 }
 
 impl Placement {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Near, Self::Far, Self::Alone, Self::Scheduled];
+
     /// The word of the report.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -51,6 +63,7 @@ impl Placement {
             Self::Near => "near",
             Self::Far => "far",
             Self::Alone => "one cpu",
+            Self::Scheduled => "as scheduled",
         }
     }
 }
@@ -73,18 +86,24 @@ pub enum Verdict {
     Crowded,
 }
 
-/// Judges one pair; `probes_line` says whether the probe was the ping-pong (else the pulse).
+/// Judges one pair, of which `probe` made the probes. Without one there is nothing to judge by but the times: other
+/// work is a part of what is measured then.
 #[must_use]
-pub fn judge(sample: &Sample, probes_line: bool) -> Verdict {
+pub fn judge(sample: &Sample, probe: Probe) -> Verdict {
+    let timed = |time: f64| time.is_finite() && time > 0.0;
+    let both_timed = timed(sample.lead) && timed(sample.peer);
+    if probe == Probe::None {
+        return if both_timed { Verdict::Kept(Placement::Scheduled) } else { Verdict::Crowded };
+    }
+    let probes_line = probe == Probe::Line;
     let slowest = sample.probes.iter().copied().fold(0.0, f64::max);
     let fastest = sample.probes.iter().copied().fold(f64::INFINITY, f64::min);
     let on_both_sides = probes_line && fastest < NEAR && slowest >= NEAR;
-    let timed = |time: f64| time.is_finite() && time > 0.0;
     let sound =
         sample.probes.into_iter().all(timed) && slowest <= fastest * AGREE && !on_both_sides;
     if !sound {
         Verdict::Moved
-    } else if sample.delayed > CROWDED || !timed(sample.lead) || !timed(sample.peer) {
+    } else if sample.delayed > CROWDED || !both_timed {
         Verdict::Crowded
     } else if !probes_line {
         Verdict::Kept(Placement::Alone)
@@ -144,6 +163,10 @@ pub struct Summary {
     pub peer: f64,
     /// Median of the probes, in nanoseconds.
     pub probe: f64,
+    /// Of the slices' own medians and 99th percentiles, the medians: the lead's and the peer's. `None` where single round
+    /// trips are not what is measured.
+    #[serde(default)]
+    pub latencies: Option<[Latency; 2]>,
 }
 
 /// A row in figures.
@@ -160,10 +183,10 @@ pub struct Outcome {
 impl Outcome {
     /// Sorts the pairs by placement and takes the median of their ratios.
     #[must_use]
-    pub fn of(samples: &[Sample], measure: Measure, probes_line: bool) -> Self {
-        let verdicts: Vec<_> = samples.iter().map(|sample| judge(sample, probes_line)).collect();
+    pub fn of(samples: &[Sample], measure: Measure, probe: Probe) -> Self {
+        let verdicts: Vec<_> = samples.iter().map(|sample| judge(sample, probe)).collect();
         let count = |verdict| verdicts.iter().filter(|&&other| other == verdict).count();
-        let summaries = [Placement::Near, Placement::Far, Placement::Alone]
+        let summaries = Placement::ALL
             .into_iter()
             .filter_map(|placement| {
                 let kept: Vec<&Sample> = samples
@@ -184,10 +207,12 @@ impl Outcome {
         self.summaries.iter().find(|summary| summary.placement == placement)
     }
 
-    /// The summary that targets speak of: near, or the only processor there is.
+    /// The summary that targets speak of: near, or the only one there can be.
     #[must_use]
     pub fn headline(&self) -> Option<&Summary> {
-        self.at(Placement::Near).or_else(|| self.at(Placement::Alone))
+        [Placement::Near, Placement::Alone, Placement::Scheduled]
+            .into_iter()
+            .find_map(|placement| self.at(placement))
     }
 }
 
@@ -202,7 +227,24 @@ fn summarise(placement: Placement, kept: &[&Sample], measure: Measure) -> Summar
         lead: all(|s| s.lead).median,
         peer: all(|s| s.peer).median,
         probe: all(|s| s.probes[1]).median,
+        latencies: latencies(kept),
     }
+}
+
+fn latencies(kept: &[&Sample]) -> Option<[Latency; 2]> {
+    let timed = |sample: &&&Sample| sample.latencies.iter().all(|latency| latency.p99 > 0);
+    let timed: Vec<_> = kept.iter().filter(timed).map(|sample| sample.latencies).collect();
+    let median = |side: usize, value: fn(Latency) -> u64| {
+        let mut values: Vec<u64> = timed.iter().map(|sides| value(sides[side])).collect();
+        let middle = values.len() / 2;
+        *values.select_nth_unstable(middle).1
+    };
+    (!timed.is_empty()).then(|| {
+        [0, 1].map(|side| Latency {
+            p50: median(side, |latency| latency.p50),
+            p99: median(side, |latency| latency.p99),
+        })
+    })
 }
 
 #[cfg(test)]
@@ -210,14 +252,20 @@ mod tests {
     use super::*;
 
     fn near(lead: f64, peer: f64) -> Sample {
-        Sample { probes: [53.0, 55.0, 54.0], lead, peer, delayed: 0.0 }
+        Sample {
+            probes: [53.0, 55.0, 54.0],
+            lead,
+            peer,
+            delayed: 0.0,
+            latencies: [Latency::default(); 2],
+        }
     }
 
     #[test]
     fn ratio_is_the_median_of_pairs_not_the_ratio_of_medians() {
         // The machine slows down threefold after the first pair; each pair still says 2.
         let samples = [near(1.0, 2.0), near(3.0, 6.0), near(3.0, 6.0), near(1.0, 9.0)];
-        let outcome = Outcome::of(&samples, Measure::Stream, true);
+        let outcome = Outcome::of(&samples, Measure::Stream, Probe::Line);
         let summary = outcome.at(Placement::Near).unwrap();
         assert_eq!((summary.pairs, summary.ratio.median), (4, 2.0));
         assert_eq!((summary.lead, summary.peer), (2.0, 6.0), "medians of the sides say 3");
@@ -226,7 +274,7 @@ mod tests {
     #[test]
     fn rates_and_times_are_each_others_inverse() {
         let samples = [near(2.0, 8.0)];
-        let of = |measure| Outcome::of(&samples, measure, true).summaries[0].ratio.median;
+        let of = |measure| Outcome::of(&samples, measure, Probe::Line).summaries[0].ratio.median;
         assert_eq!(of(Measure::Stream), 4.0);
         assert_eq!(of(Measure::Contended), 4.0);
         assert_eq!(of(Measure::RoundTrip), 0.25);
@@ -236,7 +284,7 @@ mod tests {
     #[test]
     fn pairs_whose_probes_disagree_are_dropped() {
         let probes = |probes| Sample { probes, ..near(1.0, 2.0) };
-        let judged = |sample| judge(&sample, true);
+        let judged = |sample| judge(&sample, Probe::Line);
         assert_eq!(judged(near(1.0, 2.0)), Verdict::Kept(Placement::Near));
         assert_eq!(judged(probes([330.0, 340.0, 320.0])), Verdict::Kept(Placement::Far));
         assert_eq!(judged(probes([53.0, 54.0, 330.0])), Verdict::Moved);
@@ -246,17 +294,42 @@ mod tests {
         assert_eq!(judged(probes([140.0, 155.0, 140.0])), Verdict::Moved, "across the border");
         assert_eq!(judged(probes([f64::NAN; 3])), Verdict::Moved);
         // The pulse knows no border, only agreement.
-        let pulse = |sample| judge(&sample, false);
+        let pulse = |sample| judge(&sample, Probe::Pulse);
         assert_eq!(pulse(probes([140.0, 155.0, 140.0])), Verdict::Kept(Placement::Alone));
         assert_eq!(pulse(probes([60.0, 121.0, 121.0])), Verdict::Moved);
     }
 
     #[test]
     fn crowded_and_untimed_pairs_are_dropped() {
-        let judged = |sample| judge(&sample, true);
+        let judged = |sample| judge(&sample, Probe::Line);
         assert_eq!(judged(Sample { delayed: 0.11, ..near(1.0, 2.0) }), Verdict::Crowded);
         assert_eq!(judged(near(f64::INFINITY, 2.0)), Verdict::Crowded);
         assert_eq!(judged(near(1.0, 0.0)), Verdict::Crowded);
+    }
+
+    #[test]
+    fn without_a_probe_every_timed_pair_counts() {
+        let judged = |sample| judge(&sample, Probe::None);
+        let scheduled = Verdict::Kept(Placement::Scheduled);
+        assert_eq!(judged(Sample { probes: [0.0; 3], ..near(1.0, 2.0) }), scheduled);
+        assert_eq!(judged(Sample { delayed: 0.9, ..near(1.0, 2.0) }), scheduled);
+        assert_eq!(judged(near(0.0, 2.0)), Verdict::Crowded);
+        let outcome = Outcome::of(&[near(1.0, 2.0)], Measure::Stream, Probe::None);
+        assert_eq!(outcome.headline().unwrap().placement, Placement::Scheduled);
+    }
+
+    #[test]
+    fn latencies_are_medians_of_the_slices_that_timed_some() {
+        let sample = |p50, p99| Sample {
+            latencies: [Latency { p50, p99 }, Latency { p50: 2 * p50, p99: 3 * p99 }],
+            ..near(1.0, 2.0)
+        };
+        let samples = [sample(5, 9), near(1.0, 2.0), sample(7, 30), sample(6, 12)];
+        let outcome = Outcome::of(&samples, Measure::RoundTrip, Probe::Line);
+        let expected = [Latency { p50: 6, p99: 12 }, Latency { p50: 12, p99: 36 }];
+        assert_eq!(outcome.summaries[0].latencies, Some(expected));
+        let outcome = Outcome::of(&samples[1..2], Measure::RoundTrip, Probe::Line);
+        assert_eq!(outcome.summaries[0].latencies, None);
     }
 
     #[test]
@@ -265,7 +338,7 @@ mod tests {
         let crowded = Sample { delayed: 0.5, ..near(1.0, 100.0) };
         let far = Sample { probes: [320.0, 340.0, 330.0], ..near(4.0, 4.0) };
         let samples = [near(1.0, 2.0), moved, far, crowded, moved, near(1.0, 2.0)];
-        let outcome = Outcome::of(&samples, Measure::Stream, true);
+        let outcome = Outcome::of(&samples, Measure::Stream, Probe::Line);
         assert_eq!((outcome.moved, outcome.crowded), (2, 1));
         assert_eq!(outcome.headline().unwrap().ratio.median, 2.0);
         assert_eq!(outcome.at(Placement::Far).unwrap().pairs, 1);
@@ -275,7 +348,7 @@ mod tests {
     #[test]
     fn no_headline_without_a_near_pair() {
         let far = Sample { probes: [330.0; 3], ..near(1.0, 2.0) };
-        assert_eq!(Outcome::of(&[far], Measure::Stream, true).headline(), None);
+        assert_eq!(Outcome::of(&[far], Measure::Stream, Probe::Line).headline(), None);
     }
 
     #[test]
@@ -292,7 +365,9 @@ mod tests {
 
     #[test]
     fn words_round_trip() {
-        let sample = Sample { probes: [1.0, 2.0, 3.0], lead: 4.0, peer: 5.0, delayed: 6.0 };
+        let latencies = [Latency { p50: 7, p99: 8 }, Latency { p50: 9, p99: 10 }];
+        let sample =
+            Sample { probes: [1.0, 2.0, 3.0], lead: 4.0, peer: 5.0, delayed: 6.0, latencies };
         assert_eq!(Sample::from_words(sample.to_words()), sample);
     }
 }

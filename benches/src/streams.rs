@@ -7,9 +7,17 @@ use core::hint::spin_loop;
 
 use crate::payload::{Message, Reader, Received, Sent, Writer};
 use crate::subject::{Done, Ends, Slice, Wrong};
+use crate::turns::{Handover, Turns};
 
 /// Messages per call of interfaces that take many.
 pub const CHUNK: usize = Slice::GRAIN as usize;
+
+/// How many messages of `N` words go through one call: [`CHUNK`], or one where they are so large that nobody collects
+/// them.
+#[must_use]
+pub const fn batch<const N: usize>() -> usize {
+    if N > 128 { 1 } else { CHUNK }
+}
 
 /// How many messages of `N` words a ring has room for: 1024, and at most 4 MiB of them.
 #[must_use]
@@ -71,7 +79,7 @@ where
     )
 }
 
-/// [`CHUNK`] messages at a time, from an array and to an array. The closures say how many they took
+/// A [`batch`] of messages at a time, from an array and to an array. The closures say how many they took
 /// or gave.
 pub fn slices<const N: usize, P, C>(
     left: impl FnOnce() -> P + Send + 'static,
@@ -83,9 +91,9 @@ where
 {
     stream(
         || {
-            let (mut push, mut messages) = (left(), vec![[0; N]; CHUNK]);
+            let (mut push, mut messages) = (left(), vec![[0; N]; batch::<N>()]);
             move |count, writer: &mut Writer| {
-                for _ in 0..count / CHUNK as u64 {
+                for _ in 0..count / batch::<N>() as u64 {
                     messages.iter_mut().for_each(|message| writer.write(message));
                     let mut rest = &messages[..];
                     while !rest.is_empty() {
@@ -95,11 +103,11 @@ where
             }
         },
         || {
-            let (mut pop, mut messages) = (right(), vec![[0; N]; CHUNK]);
+            let (mut pop, mut messages) = (right(), vec![[0; N]; batch::<N>()]);
             move |count, reader: &mut Reader| {
                 let mut rest = count as usize;
                 while rest > 0 {
-                    let most = rest.min(CHUNK);
+                    let most = rest.min(batch::<N>());
                     let popped = progress(pop(&mut messages[..most]));
                     messages[..popped].iter().for_each(|message| reader.read(message));
                     rest -= popped;
@@ -111,6 +119,7 @@ where
 
 /// The two sides of a round trip over any pair of one-way queues; both check every message.
 pub fn round_trip<const N: usize>(
+    handover: Handover,
     mut ask: impl FnMut(Message<N>) + Send + 'static,
     mut answer: impl FnMut() -> Message<N> + Send + 'static,
     mut request: impl FnMut() -> Message<N> + Send + 'static,
@@ -118,25 +127,34 @@ pub fn round_trip<const N: usize>(
 ) -> Ends {
     let (mut sent, mut answered) = (Sent::new(), Received::new());
     let (mut received, mut replied) = (Received::new(), Sent::new());
+    let [mut left, mut right] = Turns::both(handover);
     let once = |done: Result<Done, Wrong>, checksum: &mut u64| {
         done.map(|done| *checksum = checksum.wrapping_add(done.checksum))
     };
     Ends::agreeing(
         move |slice| {
             let mut checksum = 0;
+            left.begin(slice.count);
             for _ in 0..slice.count {
+                left.give();
                 sent.each(1, &mut ask);
-                once(answered.each(1, &mut answer), &mut checksum)?;
+                let answer = answered.each(1, &mut answer);
+                left.taken();
+                once(answer, &mut checksum)?;
             }
-            Ok(Done { operations: slice.count, checksum, nanoseconds: None })
+            Ok(left.done(slice.count, checksum))
         },
         move |slice| {
             let mut checksum = 0;
+            right.begin(slice.count);
             for _ in 0..slice.count {
-                once(received.each(1, &mut request), &mut checksum)?;
+                let request = received.each(1, &mut request);
+                right.taken();
+                once(request, &mut checksum)?;
+                right.give();
                 replied.each(1, &mut reply);
             }
-            Ok(Done { operations: slice.count, checksum, nanoseconds: None })
+            Ok(right.done(slice.count, checksum))
         },
     )
 }

@@ -76,6 +76,21 @@ pub enum Cpus {
     Two,
     /// Both on the same processor; only for subjects that sleep or yield when they wait.
     One,
+    /// Each on any of the processors: wherever the scheduler puts it.
+    Unpinned,
+    /// Likewise, beside as many busy processes as there are processors.
+    Oversubscribed,
+}
+
+/// What tells, before and after each slice, in which state the machine is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// The ping-pong between two processors.
+    Line,
+    /// The pulse of one.
+    Pulse,
+    /// Nothing: where the sides run is the scheduler's, and may be another place in the middle of a slice.
+    None,
 }
 
 /// Something that can be measured: a name, and how to make its two ends.
@@ -107,10 +122,14 @@ impl Workload {
         self.leads.iter().flat_map(|lead| self.peers.iter().map(move |peer| (lead, peer)))
     }
 
-    /// Whether the probe is the ping-pong between two processors (else the pulse of one).
+    /// What tells in which state the machine is.
     #[must_use]
-    pub fn probes_line(&self) -> bool {
-        self.measure != Measure::Alone && self.cpus == Cpus::Two
+    pub fn probe(&self) -> Probe {
+        match self.cpus {
+            Cpus::Two if self.measure != Measure::Alone => Probe::Line,
+            Cpus::Two | Cpus::One => Probe::Pulse,
+            Cpus::Unpinned | Cpus::Oversubscribed => Probe::None,
+        }
     }
 }
 
@@ -157,6 +176,27 @@ pub struct Done {
     pub checksum: u64,
     /// The nanoseconds that count, where it is not the whole slice.
     pub nanoseconds: Option<u64>,
+    /// What single round trips took, where the left side has timed some.
+    pub latency: Option<Latency>,
+}
+
+/// Two points of the distribution of single round trips, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latency {
+    /// The median.
+    pub p50: u64,
+    /// One in a hundred is longer.
+    pub p99: u64,
+}
+
+impl Latency {
+    /// Of the given times, whose order changes; `None` if there is none.
+    #[must_use]
+    pub fn of(times: &mut [u64]) -> Option<Self> {
+        let last = times.len().checked_sub(1)?;
+        let mut at = |hundredths: usize| *times.select_nth_unstable(last * hundredths / 100).1;
+        Some(Self { p50: at(50), p99: at(99) })
+    }
 }
 
 /// A wrong result: the run ends here, whatever the figures were.
@@ -236,8 +276,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn latency_is_of_single_times() {
+        assert_eq!(Latency::of(&mut []), None);
+        assert_eq!(Latency::of(&mut [5]), Some(Latency { p50: 5, p99: 5 }));
+        let mut times: Vec<u64> = (0..=100).rev().collect();
+        assert_eq!(Latency::of(&mut times), Some(Latency { p50: 50, p99: 99 }));
+    }
+
+    #[test]
     fn audit_tells_lost_messages_and_changed_ones() {
-        let sent = Done { operations: 64, checksum: 7, nanoseconds: None };
+        let sent = Done { operations: 64, checksum: 7, ..Done::default() };
         assert_eq!(agree(sent, sent), Ok(()));
         assert!(agree(sent, Done { operations: 63, ..sent }).unwrap_err().0.contains("63"));
         assert!(agree(sent, Done { checksum: 8, ..sent }).unwrap_err().0.contains("0x8"));

@@ -16,12 +16,16 @@ use crate::subject::Family;
 pub const RING: &str = "ipc-shm push/pop";
 /// Ours, in the family `spsc`: many messages per call.
 pub const RING_SLICES: &str = "ipc-shm slices of 64";
+/// Ours, in the family `spsc`: one large message per call, not by value.
+pub const RING_SLICE: &str = "ipc-shm push_slice/pop_slice";
 /// Ours, in the family `spsc`: between two that do not trust each other.
 pub const RING_UNTRUSTED: &str = "ipc-shm push/pop, untrusted";
 /// Ours, in the family `indexed`: one message at a time.
 pub const INDEXED: &str = "ipc-shm indexed push/pop";
 /// Ours, in the family `indexed`: many messages per call, copied.
 pub const INDEXED_SLICES: &str = "ipc-shm indexed slices of 64";
+/// Ours, in the family `indexed`: one large message per call, not by value.
+pub const INDEXED_SLICE: &str = "ipc-shm indexed push_slice/pop_slice";
 /// Ours, in the family `indexed`: written and read where they lie.
 pub const INDEXED_LOAN: &str = "ipc-shm indexed reserve/peek";
 /// Ours, in the family `indexed`: between two that do not trust each other.
@@ -34,6 +38,12 @@ pub const BYTES_BATCHES: &str = "ipc-shm bytes, batches";
 pub const BYTES_COPIED: &str = "ipc-shm bytes, copied";
 /// Ours, in the family `bytes`: copied in and out, between two that do not trust each other.
 pub const BYTES_UNTRUSTED: &str = "ipc-shm bytes, copied, untrusted";
+/// Ours, in the family `waiting`: the ring with a stamp in every slot.
+pub const RING_WAITS: &str = "ipc-shm push_wait/pop_wait";
+/// Ours, in the family `waiting`: the indexed ring.
+pub const INDEXED_WAITS: &str = "ipc-shm indexed push_wait/pop_wait";
+/// Ours, in the family `waiting`: the ring of bytes.
+pub const BYTES_WAITS: &str = "ipc-shm bytes push_wait/pop_wait";
 /// Ours, in the family `mutex`.
 pub const MUTEX: &str = "ipc-sync Mutex";
 /// Ours, in the family `rwlock`.
@@ -252,6 +262,13 @@ pub static TARGETS: &[Target] = &[
         "three times the rate of iceoryx2, payload touched"),
     target("bytes", "64 KiB", BYTES, "index ring (by hand)", AtLeast(0.8),
         "four fifths of the rate of the best hand-written ring of the same bytes"),
+
+    target("waiting", "round trip 64 B, awake", RING_WAITS, "pipe", AtMost(0.005),
+        "two hundred times faster than what always sleeps"),
+    target("waiting", "round trip 64 B, asleep", RING_WAITS, "bare futex (floor)", AtMost(1.15),
+        "waking a sleeper costs what the kernel's futex costs, and at most 15 % more"),
+    target("waiting", "round trip 64 B, one cpu", RING_WAITS, "bare futex (floor)", AtMost(1.3),
+        "on one processor a hop costs a bare futex and at most 30 % more"),
 
     target("mutex", "uncontended pair", MUTEX, "std Mutex", AtMost(1.1),
         "a lock that survives its holder's death costs 10 % more than one that does not, at most"),

@@ -10,11 +10,12 @@ use core::ffi::{c_uint, c_void};
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
-use ipc_benches::peers::locks::{self, Handover, Lock, Section};
+use ipc_benches::peers::locks::{self, Lock, Section};
 use ipc_benches::peers::permits::{self, Permits};
 use ipc_benches::peers::readers::{self, Readers};
 use ipc_benches::subject::{Sides, Subject};
 use ipc_benches::sys::place;
+use ipc_benches::turns::Handover;
 
 /// The subjects that a workload of one of the families of locks gets.
 pub(crate) fn peers(family: &str, workload: &str) -> Vec<Subject> {

@@ -3,6 +3,7 @@
 use ipc_benches::payload::{Message, Reader, Writer};
 use ipc_benches::streams;
 use ipc_benches::subject::Subject;
+use ipc_benches::turns::Handover;
 use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, bytes_channel};
 
 const NAME: &str = "ipc-channel";
@@ -42,6 +43,7 @@ pub(crate) fn round_trip<const N: usize>() -> Subject {
         let (ask, requests) = bytes_channel().expect("a channel");
         let (reply, answers) = bytes_channel().expect("a channel");
         streams::round_trip::<N>(
+            Handover::AtOnce,
             move |message| send(&ask, message),
             move || receive(&answers),
             move || receive(&requests),

@@ -18,6 +18,7 @@ use ipc_benches::payload::{Message, Reader, Writer};
 use ipc_benches::streams::{round_trip as both_ways, slots, spin_until, stream};
 use ipc_benches::subject::Subject;
 use ipc_benches::sys;
+use ipc_benches::turns::Handover;
 
 const NAME: &str = "iceoryx2";
 
@@ -52,6 +53,7 @@ pub(crate) fn round_trip<const N: usize>() -> Subject {
     Subject::processes(NAME, || {
         let (there, back) = (Topic::new(), Topic::new());
         both_ways(
+            Handover::AtOnce,
             sending::<N>(there.clone()),
             receiving::<N>(back.clone()),
             receiving::<N>(there),

@@ -52,10 +52,14 @@ fn of_small<const N: usize>() -> Sides {
 /// Messages so large that nobody copies them for fun.
 fn of_large<const N: usize>() -> Sides {
     let slots = slots::<N>();
-    let leads = vec![indexed::push_pop::<N>(slots), indexed::in_place::<N>(slots)];
+    let leads = vec![
+        indexed::push_pop::<N>(slots),
+        indexed::copied::<N>(slots),
+        indexed::in_place::<N>(slots),
+    ];
     let peers = vec![
         index_ring::one::<N>(slots),
-        stamped::push_pop::<N>(),
+        stamped::copied::<N>(),
         kernel::pipe_stream::<N>(),
         kernel::unix_stream::<N>(),
     ];

@@ -7,6 +7,7 @@ mod rwlock;
 mod semaphore;
 mod spawn;
 mod spsc;
+mod waiting;
 
 use crate::subject::Family;
 
@@ -17,6 +18,7 @@ pub fn all() -> Vec<Family> {
         spsc::family(),
         indexed::family(),
         bytes::family(),
+        waiting::family(),
         mutex::family(),
         rwlock::family(),
         semaphore::family(),

@@ -3,10 +3,11 @@
 use std::sync::Mutex;
 
 use crate::peers::floor;
-use crate::peers::locks::{Handover, Section, alone, contended, handed_over};
+use crate::peers::locks::{Section, alone, contended, handed_over};
 use crate::peers::pthread::{INHERIT, NORMAL, PthreadMutex, ROBUST};
 use crate::peers::{kernel, python};
 use crate::subject::{Cpus, Family, Measure, Workload};
+use crate::turns::Handover;
 
 type Ours = ipc_sync::Mutex<u64>;
 type Std = Mutex<u64>;

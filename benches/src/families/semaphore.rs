@@ -3,10 +3,10 @@
 use ipc_sync::Semaphore;
 
 use crate::peers::floor;
-use crate::peers::locks::Handover;
 use crate::peers::permits::{alone, to_and_fro};
 use crate::peers::posix::PosixSemaphore;
 use crate::subject::{Cpus, Family, Measure, Workload};
+use crate::turns::Handover;
 
 /// Pairs alone, and a permit that goes to and fro, awake and asleep.
 pub(super) fn family() -> Family {

@@ -1,8 +1,10 @@
 //! One producer, one consumer.
 
 use crate::ours::stamped;
-use crate::peers::{channels, floor, kernel, mq, rings};
+use crate::peers::{channels, floor, index_ring, kernel, mq, rings};
+use crate::streams::slots;
 use crate::subject::{Cpus, Family, Measure, Subject, Workload};
+use crate::turns::Handover;
 
 /// Streams of small messages, and round trips.
 pub(super) fn family() -> Family {
@@ -14,6 +16,7 @@ pub(super) fn family() -> Family {
             stream::<7>("56 B", floor::slot_flag_ring::<7>()),
             stream::<8>("64 B", floor::slot_flag_ring::<8>()),
             stream::<128>("1 KiB", floor::slot_flag_ring::<128>()),
+            large::<8192>("64 KiB"),
             batches::<1>("8 B, in batches of 64"),
             batches::<7>("56 B, in batches of 64"),
             untrusted::<7>("56 B, without trust"),
@@ -43,6 +46,22 @@ fn stream<const N: usize>(name: &'static str, by_hand: Subject) -> Workload {
             kernel::pipe_stream::<N>(),
             kernel::unix_stream::<N>(),
             mq::mq::<N>(),
+        ],
+    }
+}
+
+/// Messages so large that it counts how often they are copied.
+fn large<const N: usize>(name: &'static str) -> Workload {
+    Workload {
+        name,
+        measure: Measure::Stream,
+        cpus: Cpus::Two,
+        leads: vec![stamped::copied::<N>(), stamped::push_pop::<N>()],
+        peers: vec![
+            index_ring::one::<N>(slots::<N>()),
+            rings::rtrb_push_pop::<N>(),
+            kernel::pipe_stream::<N>(),
+            kernel::unix_stream::<N>(),
         ],
     }
 }
@@ -87,8 +106,8 @@ fn round_trip<const N: usize>(name: &'static str) -> Workload {
             channels::array_queue_round_trip::<N>(),
             channels::crossbeam_channel_round_trip::<N>(),
             channels::kanal_round_trip::<N>(),
-            kernel::pipe_round_trip::<N>(),
-            mq::mq_round_trip::<N>(),
+            kernel::pipe_round_trip::<N>(Handover::AtOnce),
+            mq::mq_round_trip::<N>(Handover::AtOnce),
         ],
     }
 }

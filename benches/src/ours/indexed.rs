@@ -7,7 +7,7 @@ use ipc_shm::ring::{PopError, PushError, RoleError, Trust};
 
 use super::until;
 use crate::payload::{Message, Reader, Writer};
-use crate::streams::{CHUNK, singles, slices, stream};
+use crate::streams::{batch, singles, slices, stream};
 use crate::subject::{Ends, Subject};
 use crate::targets;
 
@@ -49,10 +49,11 @@ fn one_by_one<const N: usize, W: Trust + Send + 'static, R: Trust + Send + 'stat
     })
 }
 
-/// 64 messages at a time, copied.
+/// 64 messages at a time, copied; or one, if they are large.
 #[must_use]
 pub fn copied<const N: usize>(slots: usize) -> Subject {
-    Subject::processes(targets::INDEXED_SLICES, move || {
+    let name = if batch::<N>() == 1 { targets::INDEXED_SLICE } else { targets::INDEXED_SLICES };
+    Subject::processes(name, move || {
         with_ends(slots, |left, right| {
             slices::<N, _, _>(
                 move || {
@@ -111,11 +112,6 @@ pub fn in_place<const N: usize>(slots: usize) -> Subject {
             )
         })
     })
-}
-
-/// Messages per call, one at a time when they are large.
-const fn batch<const N: usize>() -> usize {
-    if N > 128 { 1 } else { CHUNK }
 }
 
 /// A ring, and what claims its ends: an end belongs to the process that claims it.

@@ -3,6 +3,7 @@
 pub mod bytes;
 pub mod indexed;
 pub mod stamped;
+pub mod waiting;
 
 mod locks;
 

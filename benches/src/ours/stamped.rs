@@ -7,9 +7,10 @@ use ipc_shm::ring::{RoleError, Trust};
 
 use super::until;
 use crate::payload::Message;
-use crate::streams::{round_trip, singles, slices, slots};
+use crate::streams::{batch, round_trip, singles, slices, slots};
 use crate::subject::Subject;
 use crate::targets;
+use crate::turns::Handover;
 
 /// One message at a time.
 #[must_use]
@@ -24,10 +25,11 @@ pub fn untrusted<const N: usize>() -> Subject {
     one_by_one::<N, _, _>(name, Ring::untrusted_producer, Ring::untrusted_consumer)
 }
 
-/// 64 messages per call; each is still published by itself.
+/// 64 messages per call, or one, if they are large; each is still published by itself.
 #[must_use]
 pub fn copied<const N: usize>() -> Subject {
-    Subject::processes(targets::RING_SLICES, || {
+    let name = if batch::<N>() == 1 { targets::RING_SLICE } else { targets::RING_SLICES };
+    Subject::processes(name, || {
         let ring = Arc::new(Ring::<Message<N>>::create(slots::<N>()).expect("a ring"));
         let other = Arc::clone(&ring);
         slices::<N, _, _>(
@@ -88,6 +90,6 @@ pub fn there_and_back<const N: usize>() -> Subject {
         };
         let there = Arc::new(Ring::create(slots::<N>()).expect("a ring"));
         let back = Arc::new(Ring::create(slots::<N>()).expect("a ring"));
-        round_trip(pusher(&there), popper(&back), popper(&there), pusher(&back))
+        round_trip(Handover::AtOnce, pusher(&there), popper(&back), popper(&there), pusher(&back))
     })
 }

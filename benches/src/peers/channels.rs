@@ -7,6 +7,7 @@ use crossbeam_queue::ArrayQueue;
 use crate::payload::Message;
 use crate::streams::{round_trip, singles, slots, spin_until};
 use crate::subject::Subject;
+use crate::turns::Handover;
 
 /// crossbeam's bounded MPMC queue, which spins when it is full or empty.
 #[must_use]
@@ -53,6 +54,7 @@ pub fn array_queue_round_trip<const N: usize>() -> Subject {
         let back = Arc::new(ArrayQueue::<Message<N>>::new(slots::<N>()));
         let (requests, answers) = (Arc::clone(&there), Arc::clone(&back));
         round_trip(
+            Handover::AtOnce,
             move |message| there.push(message).expect("one message is under way"),
             move || spin_until(|| answers.pop()),
             move || spin_until(|| requests.pop()),
@@ -68,6 +70,7 @@ pub fn crossbeam_channel_round_trip<const N: usize>() -> Subject {
         let (ask, requests) = crossbeam_channel::bounded::<Message<N>>(slots::<N>());
         let (reply, answers) = crossbeam_channel::bounded::<Message<N>>(slots::<N>());
         round_trip(
+            Handover::AtOnce,
             move |message| ask.send(message).expect("the other side lives"),
             move || answers.recv().expect("the other side lives"),
             move || requests.recv().expect("the other side lives"),
@@ -83,6 +86,7 @@ pub fn kanal_round_trip<const N: usize>() -> Subject {
         let (ask, requests) = kanal::bounded::<Message<N>>(slots::<N>());
         let (reply, answers) = kanal::bounded::<Message<N>>(slots::<N>());
         round_trip(
+            Handover::AtOnce,
             move |message| ask.send(message).expect("the other side lives"),
             move || answers.recv().expect("the other side lives"),
             move || requests.recv().expect("the other side lives"),

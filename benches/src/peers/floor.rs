@@ -15,11 +15,12 @@ use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 
 use bytemuck::Zeroable;
+use ipc_core::os::asymmetric;
 
 use crate::payload::{Message, Received, Sent};
-use crate::peers::locks::Handover;
 use crate::subject::{Done, Ends, Slice, Subject, Wrong};
 use crate::sys::{self, place, place_zeroed};
+use crate::turns::{Handover, Turns};
 
 /// Slots in a ring, as in every other ring here.
 pub const SLOTS: usize = 1024;
@@ -170,14 +171,18 @@ pub fn two_line_ping_pong() -> Subject {
         };
         let mut asked = 0;
         let mut answered = 0;
+        let [mut turns, _] = Turns::both(Handover::AtOnce);
         Ends::agreeing(
             move |slice| {
+                turns.begin(slice.count);
                 for _ in 0..slice.count {
                     asked += 1;
+                    turns.give();
                     there.store(asked, Release);
                     await_value(back, asked);
+                    turns.taken();
                 }
-                Ok(Done { operations: slice.count, checksum: asked, nanoseconds: None })
+                Ok(turns.done(slice.count, asked))
             },
             move |slice| {
                 for _ in 0..slice.count {
@@ -185,44 +190,59 @@ pub fn two_line_ping_pong() -> Subject {
                     await_value(there, answered);
                     back.store(answered, Release);
                 }
-                Ok(Done { operations: slice.count, checksum: answered, nanoseconds: None })
+                Ok(Done { operations: slice.count, checksum: answered, ..Done::default() })
             },
         )
     })
 }
 
-/// Two sides that pass one futex word to and fro and sleep on it at once, without any spinning.
+/// Two sides that pass one futex word to and fro and sleep on it at once, without any spinning: two system calls for
+/// each hop.
 ///
 /// `handover` says whether the giver waits until the taker is surely asleep, and what is timed.
 #[must_use]
 pub fn bare_futex(handover: Handover) -> Subject {
-    struct Word {
-        /// Even: the left side's turn; odd: the right side's.
-        turn: AtomicU32,
-        released: AtomicU64,
-    }
-    Subject::processes("bare futex (floor)", move || {
-        let word = place(Line(Word { turn: AtomicU32::new(0), released: AtomicU64::new(0) }));
-        let side = move |parity: u32| {
+    futex("bare futex (floor)", handover, || {})
+}
+
+/// As [`bare_futex`], with a barrier on all processors before each sleep: the three system calls of anything that
+/// announces its sleeps and spares the other side the fence.
+#[must_use]
+pub fn bare_futex_and_barrier(handover: Handover) -> Subject {
+    futex("bare futex and barrier (floor)", handover, || {
+        assert!(asymmetric::heavy(), "a kernel with such a barrier");
+    })
+}
+
+fn futex(
+    name: &'static str,
+    handover: Handover,
+    before_sleep: impl Fn() + Copy + Send + 'static,
+) -> Subject {
+    Subject::processes(name, move || {
+        // The sides inherit it.
+        assert!(asymmetric::register(), "a kernel with a barrier on all processors");
+        // Even: the left side's turn; odd: the right side's.
+        let turn = &place(Line(AtomicU32::new(0))).0;
+        let [left, right] = Turns::both(handover);
+        let side = move |parity: u32, mut turns: Turns| {
             move |slice: Slice| -> Result<Done, Wrong> {
-                let Word { turn, released } = &word.0;
-                let mut latency = 0;
-                for trip in 0..slice.count {
+                turns.begin(slice.count);
+                for _ in 0..slice.count {
                     let mut seen = turn.load(Acquire);
                     while seen % 2 != parity {
+                        before_sleep();
                         sys::futex_wait(turn, seen);
                         seen = turn.load(Acquire);
                     }
-                    if trip > 0 || parity == 1 {
-                        latency += handover.taken(released);
-                    }
-                    handover.give(released);
+                    turns.taken();
+                    turns.give();
                     turn.store(seen.wrapping_add(1), Release);
                     sys::futex_wake(turn);
                 }
-                Ok(handover.done(slice.count, latency))
+                Ok(turns.done(slice.count, 0))
             }
         };
-        Ends::agreeing(side(0), side(1))
+        Ends::agreeing(side(0, left), side(1, right))
     })
 }

@@ -11,6 +11,7 @@ use core::sync::atomic::{AtomicU64, Ordering::*};
 
 use crate::subject::{Done, Ends, Sides, Slice, Subject, Wrong};
 use crate::sys::{self, place};
+use crate::turns::{Handover, Turns};
 
 /// A mutex over a counter, free when made, that needs nothing but its own memory.
 pub trait Lock: Sync + Sized + 'static {
@@ -133,47 +134,6 @@ fn counted(counter: u64, total: u64) -> Result<(), Wrong> {
     }
 }
 
-/// How a turn passes from one side to the other, and what of it is timed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Handover {
-    /// At once; the whole round trip counts.
-    AtOnce,
-    /// The giver waits until the taker has surely gone to sleep; only the time from giving to
-    /// taking counts, in both directions.
-    Asleep,
-}
-
-impl Handover {
-    /// Longer than any reasonable spinning before sleep.
-    const UNTIL_ASLEEP: u64 = 80_000;
-
-    /// Before the turn is given away.
-    #[inline]
-    pub(crate) fn give(self, released: &AtomicU64) {
-        if self == Self::Asleep {
-            let start = sys::now();
-            while sys::now() < start + Self::UNTIL_ASLEEP {
-                spin_loop();
-            }
-            released.store(sys::now(), Relaxed);
-        }
-    }
-
-    /// After the turn was taken: the nanoseconds since it was given.
-    #[inline]
-    pub(crate) fn taken(self, released: &AtomicU64) -> u64 {
-        match self {
-            Self::AtOnce => 0,
-            Self::Asleep => sys::now().saturating_sub(released.load(Relaxed)),
-        }
-    }
-
-    pub(crate) fn done(self, operations: u64, latency: u64) -> Done {
-        let nanoseconds = (self == Self::Asleep).then_some(latency);
-        Done { operations, checksum: 0, nanoseconds }
-    }
-}
-
 /// Two sides that chase each other through three locks, hand over hand, so that each release lets
 /// the other side go on: a round trip is two hand-overs.
 ///
@@ -185,8 +145,7 @@ pub fn handed_over<L: Lock>(handover: Handover) -> Subject {
         locks: [&'static L; 3],
         /// Sides that hold their first lock, over all slices.
         started: AtomicU64,
-        turns: AtomicU64,
-        released: AtomicU64,
+        sections: AtomicU64,
         /// Trips in this slice, once the left side has seen that it takes too long.
         last: AtomicU64,
     }
@@ -194,21 +153,22 @@ pub fn handed_over<L: Lock>(handover: Handover) -> Subject {
         let track: &'static Track<L> = place(Track {
             locks: [L::placed(), L::placed(), L::placed()],
             started: AtomicU64::new(0),
-            turns: AtomicU64::new(0),
-            released: AtomicU64::new(0),
+            sections: AtomicU64::new(0),
             last: AtomicU64::new(u64::MAX),
         });
-        let side = move |first: u64| {
+        let [left, right] = Turns::both(handover);
+        let side = move |first: u64, mut turns: Turns| {
             let mut slices = 0;
             move |slice: Slice| -> Result<Done, Wrong> {
-                let Track { locks, started, turns, released, last } = track;
+                let Track { locks, started, sections, last } = track;
                 let leads = first == 0;
                 if leads {
                     last.store(u64::MAX, Relaxed);
                 }
+                turns.begin(slice.count);
                 let mut at = first as usize;
                 let mut held = locks[at].lock();
-                let before = turns.load(Relaxed);
+                let before = sections.load(Relaxed);
                 slices += 1;
                 // SYNC: the first locks are held on both sides (AcqRel both).
                 started.fetch_add(1, AcqRel);
@@ -216,22 +176,18 @@ pub fn handed_over<L: Lock>(handover: Handover) -> Subject {
                     // On one processor the other side can only come here if we let it.
                     thread::yield_now();
                 }
-                let mut latency = 0;
                 let mut trip = 0;
                 while trip < slice.count.min(last.load(Relaxed)) {
                     at = (at + 1) % 3;
                     let next = locks[at].lock();
-                    // The right side's first lock is free from the start: nobody gave it.
-                    if leads || trip > 0 {
-                        latency += handover.taken(released);
-                    }
+                    turns.taken();
                     // The right side takes the even turns, the left side the odd ones.
-                    let turn = turns.load(Relaxed);
+                    let turn = sections.load(Relaxed);
                     let expected = before + 2 * trip + u64::from(leads);
                     if turn != expected {
                         return Err(Wrong(format!("turn {turn} where {expected} was due")));
                     }
-                    turns.store(turn + 1, Relaxed);
+                    sections.store(turn + 1, Relaxed);
                     trip += 1;
                     // A lock that falls asleep takes hundreds of times longer than one that spins,
                     // so a count learnt awake may be far too large. The right side reads the new
@@ -239,14 +195,14 @@ pub fn handed_over<L: Lock>(handover: Handover) -> Subject {
                     if leads && trip % 64 == 0 && sys::now() > slice.deadline {
                         last.store(trip + 1, Relaxed);
                     }
-                    handover.give(released);
+                    turns.give();
                     held = next;
                 }
                 drop(held);
-                Ok(handover.done(trip, latency))
+                Ok(turns.done(trip, 0))
             }
         };
-        Ends::agreeing(side(0), side(1))
+        Ends::agreeing(side(0, left), side(1, right))
     })
 }
 

@@ -15,6 +15,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::payload::Message;
 use crate::streams::{round_trip, singles};
 use crate::subject::Subject;
+use crate::turns::Handover;
 
 /// The most messages that a queue holds without privileges.
 const MESSAGES: i64 = 10;
@@ -33,10 +34,11 @@ pub fn mq<const N: usize>() -> Subject {
 
 /// A request through one queue and its answer through another.
 #[must_use]
-pub fn mq_round_trip<const N: usize>() -> Subject {
-    Subject::processes("POSIX mq", || {
+pub fn mq_round_trip<const N: usize>(handover: Handover) -> Subject {
+    Subject::processes("POSIX mq", move || {
         let (there, back) = (Queue::new::<N>(), Queue::new::<N>());
         round_trip::<N>(
+            handover,
             move |message| there.send(&message),
             move || back.receive(),
             move || there.receive(),

@@ -62,7 +62,7 @@ impl Parent {
         self.answers.read_line(&mut line).map_err(wrong)?;
         match numbers(&line) {
             Some([operations, nanoseconds]) => {
-                Ok(Done { operations, checksum: 0, nanoseconds: Some(nanoseconds) })
+                Ok(Done { operations, nanoseconds: Some(nanoseconds), ..Done::default() })
             }
             None => Err(Wrong(format!("the parent said `{}`", line.trim_end()))),
         }

@@ -2,9 +2,9 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::*};
 
-use crate::peers::locks::Handover;
 use crate::subject::{Done, Ends, Slice, Subject, Wrong};
 use crate::sys::place;
+use crate::turns::{Handover, Turns};
 
 /// A counting semaphore that needs nothing but its own memory.
 pub trait Permits: Sync + Sized + 'static {
@@ -49,31 +49,28 @@ pub fn alone<P: Permits>() -> Subject {
 #[must_use]
 pub fn to_and_fro<P: Permits>(handover: Handover) -> Subject {
     Subject::processes(P::NAME, move || {
-        let turns = [P::placed(1), P::placed(0)];
-        let released: &'static AtomicU64 = place(AtomicU64::new(0));
+        let permits = [P::placed(1), P::placed(0)];
         let trips: &'static AtomicU64 = place(AtomicU64::new(0));
-        let side = move |which: usize| {
+        let [left, right] = Turns::both(handover);
+        let side = move |which: usize, mut turns: Turns| {
             let mut expected = which as u64;
             move |slice: Slice| -> Result<Done, Wrong> {
-                let mut latency = 0;
-                for trip in 0..slice.count {
-                    turns[which].acquire();
-                    // Nobody gave the first of a slice just now.
-                    if trip > 0 || which == 1 {
-                        latency += handover.taken(released);
-                    }
+                turns.begin(slice.count);
+                for _ in 0..slice.count {
+                    permits[which].acquire();
+                    turns.taken();
                     let turn = trips.load(Relaxed);
                     if turn != expected {
                         return Err(Wrong(format!("turn {turn} where {expected} was due")));
                     }
                     trips.store(turn + 1, Relaxed);
                     expected += 2;
-                    handover.give(released);
-                    turns[1 - which].release();
+                    turns.give();
+                    permits[1 - which].release();
                 }
-                Ok(handover.done(slice.count, latency))
+                Ok(turns.done(slice.count, 0))
             }
         };
-        Ends::agreeing(side(0), side(1))
+        Ends::agreeing(side(0, left), side(1, right))
     })
 }

@@ -168,7 +168,7 @@ fn interpreted(
     move |slice| {
         let python = python.get_or_insert_with(|| Interpreter::start(program, &arguments));
         let nanoseconds = python.run(slice.count)?;
-        Ok(Done { operations: slice.count, checksum: 0, nanoseconds: Some(nanoseconds) })
+        Ok(Done { operations: slice.count, nanoseconds: Some(nanoseconds), ..Done::default() })
     }
 }
 

@@ -72,7 +72,7 @@ pub fn reading<R: Readers>() -> Subject {
         Ends::alone(
             move |slice| {
                 let sum = (0..slice.count).map(|_| lock.read()).sum();
-                Ok(Done { operations: slice.count, checksum: sum, nanoseconds: None })
+                Ok(Done { operations: slice.count, checksum: sum, ..Done::default() })
             },
             |left, _| unchanged(left.checksum),
         )
@@ -111,7 +111,7 @@ pub fn both_reading<R: Readers>() -> Subject {
                 checksum += (0..32).map(|_| lock.read()).sum::<u64>();
                 operations += 32;
             }
-            Ok(Done { operations, checksum, nanoseconds: None })
+            Ok(Done { operations, checksum, ..Done::default() })
         };
         Ends {
             left: Box::new(side),

@@ -9,6 +9,7 @@ use rtrb::RingBuffer;
 use crate::payload::{Message, Reader, Writer};
 use crate::streams::{CHUNK, round_trip, singles, slices, slots, spin_until, stream};
 use crate::subject::Subject;
+use crate::turns::Handover;
 
 /// rtrb, one message at a time.
 #[must_use]
@@ -138,6 +139,7 @@ pub fn rtrb_round_trip<const N: usize>() -> Subject {
         let (mut ask, mut requests) = RingBuffer::<Message<N>>::new(slots::<N>());
         let (mut reply, mut answers) = RingBuffer::<Message<N>>::new(slots::<N>());
         round_trip(
+            Handover::AtOnce,
             move |message| ask.push(message).expect("one message is under way"),
             move || spin_until(|| answers.pop().ok()),
             move || spin_until(|| requests.pop().ok()),
@@ -153,6 +155,7 @@ pub fn ringbuf_round_trip<const N: usize>() -> Subject {
         let (mut ask, mut requests) = HeapRb::<Message<N>>::new(slots::<N>()).split();
         let (mut reply, mut answers) = HeapRb::<Message<N>>::new(slots::<N>()).split();
         round_trip(
+            Handover::AtOnce,
             move |message| ask.try_push(message).expect("one message is under way"),
             move || spin_until(|| answers.try_pop()),
             move || spin_until(|| requests.try_pop()),

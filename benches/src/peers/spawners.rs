@@ -21,6 +21,7 @@ use crate::streams;
 use crate::subject::{Done, Ends, Subject, Wrong};
 use crate::sys::now;
 use crate::targets;
+use crate::turns::Handover;
 
 /// The program that all of them execute.
 pub(super) const PROGRAM: &CStr = c"/bin/true";
@@ -60,7 +61,7 @@ pub fn one_by_one<C: 'static>(
                     };
                     operations += 1;
                 }
-                Ok(Done { operations, checksum: 0, nanoseconds: Some(nanoseconds) })
+                Ok(Done { operations, nanoseconds: Some(nanoseconds), ..Done::default() })
             },
             |_, _| Ok(()),
         )
@@ -202,6 +203,7 @@ pub fn connection_round_trip() -> Subject {
         let ((mut answers, mut asks), (mut requests, mut replies)) = (near.split(), far.split());
         let (mut one, mut other) = (Message::default(), Message::default());
         streams::round_trip::<8>(
+            Handover::AtOnce,
             move |message| asks.send(bytemuck::bytes_of(&message)).expect("a message sent"),
             move || {
                 answers.recv_into(&mut one, Deadline::FAR).expect("a message");
@@ -234,6 +236,7 @@ pub fn socket_round_trip() -> Subject {
             message
         };
         streams::round_trip::<8>(
+            Handover::AtOnce,
             move |message| asks.write_all(bytemuck::bytes_of(&message)).expect("a message sent"),
             move || read(&mut answers),
             move || read(&mut requests),

@@ -14,6 +14,7 @@
 //! | what a killed `push_slice` leaves | a prefix, published one by one | all that it took, or nothing | (a push) the whole record, or nothing |
 //! | what a killed `pop_slice` leaves | the rest; what was copied is gone | all of it, for the next consumer, or nothing | (a batch) all of it, for the next consumer |
 //! | handled at least once, whatever dies | no: `pop` releases first | with `peek`, and `release` when it is done | with `peek` or `batch`, likewise |
+//! | a message of many KiB | `push_slice` and `pop_slice` of one: one copy each, where by value the compiler makes two or three | the same, or in place: no copy | in place |
 //! | damage that shows | in each slot | in the positions | in the positions and the headers |
 //!
 //! Start with [`spsc`]. Where the producer has several messages at once, or they are large and made in place:
