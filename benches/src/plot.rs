@@ -52,8 +52,8 @@ pub fn svg(report: &Report) -> String {
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
     text(&mut out, 16.0, 26.0, "start", INK, "bold", &report.title);
-    let caption = "ratio lead : peer; dot median, bar quartiles, line 5 – 95 %; blue near or one \
-                   processor, grey far, red target";
+    let caption = "ratio lead : peer; dot median, bar quartiles, line 5 – 95 %; blue near, one \
+                   processor or unpinned, grey far, red target";
     text(&mut out, 16.0, 46.0, "start", FAINT, "normal", caption);
     for tick in axis.ticks() {
         let x = axis.x(tick);
