@@ -1,6 +1,9 @@
 //! The ring of bytes: records, which say themselves how long they are.
 
-use ipc_shm::ring::bytes::{self, PopError, PushError, Ring, RingPlace};
+use ipc_core::clock::Deadline;
+use ipc_shm::ring::bytes::{
+    self, PopError, PopWaitError, PushError, PushWaitError, Ring, RingPlace,
+};
 use ipc_shm::ring::{Peer, Untrusted};
 use ipc_shm::{Plan, Region};
 use ipc_testkit::stepmutate::{Answer, Suite};
@@ -29,6 +32,15 @@ impl End for Producer {
         }
     }
 
+    fn call_by(&mut self, deadline: Deadline) -> Answer {
+        match self.0.push_deadline(7, &[0x77; LEN], deadline) {
+            Ok(()) => Answer::Value,
+            Err(PushWaitError::TimedOut | PushWaitError::Disconnected) => Answer::Nothing,
+            Err(PushWaitError::Corrupt) => Answer::Corrupt,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     fn peer(&self) -> Peer {
         self.0.peer()
     }
@@ -51,6 +63,23 @@ impl End for Consumer {
             }
             Err(PopError::Empty | PopError::Disconnected) => Answer::Nothing,
             Err(PopError::Corrupt) => Answer::Corrupt,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn call_by(&mut self, deadline: Deadline) -> Answer {
+        let mut buffer = [0; LEN + 3];
+        match self.0.pop_deadline(&mut buffer, deadline) {
+            Ok((_, len)) => {
+                assert!(len <= buffer.len(), "{len} bytes");
+                Answer::Value
+            }
+            Err(PopWaitError::BufferTooSmall { len }) => {
+                assert!(len > buffer.len() && len <= BYTES, "{len} bytes");
+                Answer::Value
+            }
+            Err(PopWaitError::TimedOut | PopWaitError::Disconnected) => Answer::Nothing,
+            Err(PopWaitError::Corrupt) => Answer::Corrupt,
             Err(error) => panic!("{error}"),
         }
     }
@@ -84,6 +113,15 @@ impl End for Batches {
         Answer::Value
     }
 
+    fn call_by(&mut self, deadline: Deadline) -> Answer {
+        match self.0.wait(deadline) {
+            Ok(()) => self.call(),
+            Err(PopWaitError::TimedOut | PopWaitError::Disconnected) => Answer::Nothing,
+            Err(PopWaitError::Corrupt) => Answer::Corrupt,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     fn peer(&self) -> Peer {
         self.0.peer()
     }
@@ -99,6 +137,11 @@ pub(crate) fn run(suite: &mut Suite) {
     subject("ring of bytes, batches", FULL, 1, Batches).push_and_pop(suite);
     subject("ring of bytes", HALF, 0, Consumer).roles(suite);
     subject("ring of bytes", FULL, 0, Consumer).questions(suite);
+    subject("ring of bytes", FILLS[0], 2, Consumer).wait(suite);
+    if suite.is_deep() {
+        subject("ring of bytes", FULL, 2, Consumer).wait(suite);
+        subject("ring of bytes, batches", FILLS[0], 1, Batches).wait(suite);
+    }
 }
 
 /// A ring whose records begin `skew` words behind multiples of their length.

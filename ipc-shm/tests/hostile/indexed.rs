@@ -1,8 +1,9 @@
 //! The indexed ring: one message at a time, and batches.
 
+use ipc_core::clock::Deadline;
 use ipc_shm::bytemuck::Pod;
 use ipc_shm::ring::indexed::{self, Ring, RingPlace};
-use ipc_shm::ring::{Peer, PopError, PushError, Untrusted};
+use ipc_shm::ring::{Peer, PopError, PopWaitError, PushError, PushWaitError, Untrusted};
 use ipc_shm::{Plan, Region};
 use ipc_testkit::stepmutate::{Answer, Suite};
 
@@ -33,6 +34,15 @@ impl<T: Pod + Send> End for Batches<indexed::Producer<'_, T, Untrusted>> {
         }
     }
 
+    fn call_by(&mut self, deadline: Deadline) -> Answer {
+        match self.0.wait(deadline) {
+            Ok(()) => self.call(),
+            Err(PushWaitError::TimedOut(()) | PushWaitError::Disconnected(())) => Answer::Nothing,
+            Err(PushWaitError::Corrupt(())) => Answer::Corrupt,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     fn peer(&self) -> Peer {
         self.0.peer()
     }
@@ -47,6 +57,15 @@ impl<T: Pod + Send> End for Batches<indexed::Consumer<'_, T, Untrusted>> {
             }
             Err(PopError::Empty | PopError::Disconnected) => Answer::Nothing,
             Err(PopError::Corrupt) => Answer::Corrupt,
+        }
+    }
+
+    fn call_by(&mut self, deadline: Deadline) -> Answer {
+        match self.0.wait(deadline) {
+            Ok(()) => self.call(),
+            Err(PopWaitError::TimedOut | PopWaitError::Disconnected) => Answer::Nothing,
+            Err(PopWaitError::Corrupt) => Answer::Corrupt,
+            Err(error) => panic!("{error}"),
         }
     }
 
@@ -66,6 +85,12 @@ pub(crate) fn run(suite: &mut Suite) {
     batches::<[u8; 5]>("indexed ring, batches of 5 B", wrap).push_and_pop(suite);
     one_by_one::<u64>("indexed ring", HALF).roles(suite);
     one_by_one::<u64>("indexed ring", FULL).questions(suite);
+    one_by_one::<u64>("indexed ring", FULL).wait(suite);
+    if suite.is_deep() {
+        one_by_one::<u64>("indexed ring", FILLS[0]).wait(suite);
+        batches::<u64>("indexed ring, batches", FULL).wait(suite);
+        batches::<u64>("indexed ring, batches", FILLS[0]).wait(suite);
+    }
 }
 
 type Producer<T> = indexed::Producer<'static, T, Untrusted>;

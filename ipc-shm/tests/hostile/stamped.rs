@@ -2,9 +2,10 @@
 
 use std::os::fd::AsFd as _;
 
+use ipc_core::clock::Deadline;
 use ipc_shm::bytemuck::Pod;
 use ipc_shm::ring::spsc::{self, Ring, RingPlace};
-use ipc_shm::ring::{Peer, PopError, PushError, Untrusted};
+use ipc_shm::ring::{Peer, PopError, PopWaitError, PushError, PushWaitError, Untrusted};
 use ipc_shm::{AttachError, Plan, Region};
 use ipc_testkit::stepmutate::{Answer, Scenario, Suite};
 
@@ -26,6 +27,10 @@ pub(crate) fn run(suite: &mut Suite) {
     subject::<[u8; 5]>("stamped ring of 5 B", HALF).push_and_pop(suite);
     subject::<u64>("stamped ring", HALF).roles(suite);
     subject::<u64>("stamped ring", FULL).questions(suite);
+    subject::<u64>("stamped ring", FILLS[0]).wait(suite);
+    if suite.is_deep() {
+        subject::<u64>("stamped ring", FULL).wait(suite);
+    }
     attach(suite);
 }
 

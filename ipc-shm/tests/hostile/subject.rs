@@ -2,10 +2,12 @@
 
 use core::ops::Range;
 use core::sync::atomic::Ordering;
+use core::time::Duration;
 
+use ipc_core::clock::Deadline;
 use ipc_core::identity::ProcessId;
 use ipc_shm::bytemuck::{self, Pod};
-use ipc_shm::ring::{Peer, RoleError};
+use ipc_shm::ring::{Peer, PopWaitError, RoleError};
 use ipc_testkit::stepmutate::{Answer, Arena, Scenario, Suite};
 
 use super::PAYLOAD;
@@ -20,10 +22,19 @@ const STEPS: usize = 1000;
 /// The same, where the kernel is asked who lives.
 const STEPS_WITH_QUESTIONS: usize = 8000;
 
+/// How long a wait is in vain: more than its steps take before it sleeps.
+const SPAN: Duration = Duration::from_millis(40);
+/// How late one may be; the machine is busy.
+const LATE: Duration = Duration::from_secs(2);
+/// A wait is bounded by its time. This is more than fits into it, step by step.
+const STEPS_OF_A_WAIT: usize = 200_000;
+
 /// An untrusting end.
 pub(crate) trait End {
     /// Pushes or pops.
     fn call(&mut self) -> Answer;
+    /// The same, and waits until `deadline` if there is nothing to do.
+    fn call_by(&mut self, deadline: Deadline) -> Answer;
     /// How things stand with the other side.
     fn peer(&self) -> Peer;
 }
@@ -154,6 +165,50 @@ impl<P: End, C: End> Subject<P, C> {
         suite.attack(&push.at_least(3, 500));
     }
 
+    /// Waits in vain: for room if the ring is full, else for a message. It announces a sleep, sleeps, and asks who lives.
+    pub(crate) fn wait(&self, suite: &mut Suite) {
+        learn_not_to_spin();
+        if self.fill.inside > 0 {
+            self.wait_of(suite, "push_deadline", &self.producer, PAYLOAD + 8, &self.pushed);
+        } else {
+            self.wait_of(suite, "pop_deadline", &self.consumer, PAYLOAD, &self.popped);
+        }
+    }
+
+    fn wait_of<E: End>(
+        &self,
+        suite: &mut Suite,
+        name: &str,
+        claim: &dyn Fn() -> Result<E, RoleError>,
+        other: usize,
+        writes: &[Range<usize>],
+    ) {
+        let somebody = me();
+        let wait = Scenario::new(
+            format!("{}, {name}", self.name),
+            &self.arena,
+            || {
+                let end = claim().expect("an end");
+                self.arena.word(other).store(somebody, Ordering::Relaxed);
+                end
+            },
+            |end: &mut E| {
+                let deadline = Deadline::after(SPAN);
+                (end.call_by(deadline), deadline)
+            },
+            |end, (answer, deadline), arena| {
+                if deadline.plus(LATE).has_passed() {
+                    return Err(format!("{answer:?}, and more than {LATE:?} late"));
+                }
+                self.judge(end, answer, arena)
+            },
+        );
+        let values = [somebody, somebody ^ 1, 1 << 31, 1 << 63 | 1];
+        let wait = self.attacked(wait, writes).values(values).within(STEPS_OF_A_WAIT);
+        // The event count, the roles and the ring, each several times.
+        suite.attack(&wait.at_least(12, 10));
+    }
+
     fn call<'a, E: End>(
         &'a self,
         name: String,
@@ -214,6 +269,16 @@ impl<P: End, C: End> Subject<P, C> {
     }
 }
 
+/// Whoever waits in vain so often spins no more, which would take all the time that there is, step by step.
+fn learn_not_to_spin() {
+    let ring = ipc_shm::ring::spsc::Ring::<u64>::create(1).expect("a ring");
+    let mut consumer = ring.consumer().expect("nobody has it");
+    for _ in 0..2500 {
+        let timeout = Duration::from_micros(20);
+        assert_eq!(consumer.pop_timeout(timeout), Err(PopWaitError::TimedOut));
+    }
+}
+
 pub(crate) fn judge_claim(error: &RoleError) -> Result<Answer, String> {
     match error {
         RoleError::Taken { .. } => Ok(Answer::Nothing),
@@ -250,6 +315,17 @@ macro_rules! ends {
                 }
             }
 
+            fn call_by(&mut self, deadline: Deadline) -> Answer {
+                match self.push_deadline(message(), deadline) {
+                    Ok(()) => Answer::Value,
+                    Err(PushWaitError::TimedOut(_) | PushWaitError::Disconnected(_)) => {
+                        Answer::Nothing
+                    }
+                    Err(PushWaitError::Corrupt(_)) => Answer::Corrupt,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+
             fn peer(&self) -> Peer {
                 self.peer()
             }
@@ -261,6 +337,15 @@ macro_rules! ends {
                     Ok(_) => Answer::Value,
                     Err(PopError::Empty | PopError::Disconnected) => Answer::Nothing,
                     Err(PopError::Corrupt) => Answer::Corrupt,
+                }
+            }
+
+            fn call_by(&mut self, deadline: Deadline) -> Answer {
+                match self.pop_deadline(deadline) {
+                    Ok(_) => Answer::Value,
+                    Err(PopWaitError::TimedOut | PopWaitError::Disconnected) => Answer::Nothing,
+                    Err(PopWaitError::Corrupt) => Answer::Corrupt,
+                    Err(error) => panic!("{error}"),
                 }
             }
 
