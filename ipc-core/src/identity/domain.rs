@@ -114,6 +114,9 @@ static_assertions::assert_impl_all!(Admitted: Send, Sync);
 
 const RESIDENT: u32 = 1 << 31;
 
+/// How often the word of a cell is tried to be changed: it changes twice in its life, to one domain and to mixed.
+const CHANGES: usize = 3;
+
 /// What one look at a [`DomainCell`] saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission(u32);
@@ -202,7 +205,7 @@ impl DomainCell {
     #[cold]
     fn admit_first(&self, domain: Domain) -> Admission {
         let mut seen = self.word.load(Ordering::Relaxed);
-        loop {
+        for _ in 0..CHANGES {
             let next = match seen & MASK {
                 0 => (seen & !MASK) | domain.to_bits(),
                 MIXED => return Admission(seen),
@@ -214,6 +217,8 @@ impl DomainCell {
                 Err(found) => seen = found,
             }
         }
+        // Somebody writes there who does not keep to this. Then nobody may judge, which is always right.
+        Admission(self.word.fetch_or(MIXED, Ordering::Relaxed) | MIXED)
     }
 
     /// Whether the structure lies where the kernel may be told of it.

@@ -47,6 +47,11 @@ use super::until::Until;
 #[repr(transparent)]
 pub(crate) struct Announced(Gated);
 
+/// How often the word may change under an announcement before the caller looks at the clock again. Each time it was somebody
+/// else's announcement or notification, so among those who keep the protocol it is over sooner; but whoever shares the
+/// memory and cannot be trusted may write to it without end.
+const ATTEMPTS: usize = 100;
+
 /// How a wait ended, if not by an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -96,19 +101,31 @@ impl Announced {
     /// As [`announce`](Self::announce), where `order` has to see to it that an announcement comes before the look
     /// that follows. Right after it comes an operation that reads, modifies and writes.
     #[inline]
-    pub(crate) fn announce_by(&self, order: impl FnOnce()) -> u32 {
+    pub(crate) fn announce_by(&self, order: impl Fn()) -> u32 {
+        loop {
+            if let Some(key) = self.try_announce_by(&order) {
+                return key;
+            }
+        }
+    }
+
+    /// As [`announce_by`](Self::announce_by), but `None` if somebody was faster [again and again](ATTEMPTS).
+    #[inline]
+    fn try_announce_by(&self, order: impl FnOnce()) -> Option<u32> {
         let mut word = self.0.word().load(Ordering::Relaxed);
-        let key = loop {
+        for _ in 0..ATTEMPTS {
             let is_first = word & GATE != 0;
             let key = number(word).wrapping_add(is_first.into());
             // Written even if it stays the same: whoever notifies must not have read an older one.
             match self.0.exchange(word, with_number(word & !GATE, key), Ordering::Relaxed) {
-                Ok(()) => break key,
+                Ok(()) => {
+                    order();
+                    return Some(key);
+                }
                 Err(now) => word = now,
             }
-        };
-        order();
-        key
+        }
+        None
     }
 
     /// Wakes up to `count` of those who have announced a sleep, and revokes what others have announced and not begun.
@@ -184,14 +201,14 @@ impl Announced {
             if let Some(result) = early {
                 return Ok(result);
             }
-            let key = self.announce_by(&order);
+            let key = self.try_announce_by(&order);
             if let Some(result) = attempt(Look::Try) {
                 return Ok(result);
             }
-            failed = match waiting.wait(key) {
-                Err(error) => Some(error),
-                // Notified again and again in vain, nobody waits beyond his time.
-                Ok(_) => until.has_passed().then_some(WaitError::TimedOut),
+            failed = match key.map(|key| waiting.wait(key)) {
+                Some(Err(error)) => Some(error),
+                // Notified again and again in vain, or kept from sleeping at all, nobody waits beyond his time.
+                Some(Ok(_)) | None => until.has_passed().then_some(WaitError::TimedOut),
             };
             let asks = failed.is_some() || replace(&mut waiting.slice_is_over, false);
             look = if asks { Look::Ask } else { Look::Try };
