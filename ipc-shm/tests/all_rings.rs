@@ -1,5 +1,5 @@
-//! All rings in one process: the list of tests that every ring passes (`rings/list.rs`), and for each ring what
-//! only its own layout can show.
+//! All rings in one process: the list of tests that every ring passes (`rings/list.rs`), also with numbers that wrap
+//! around at 32, 63 and 64 bits; and for each ring what only its own layout can show.
 
 extern crate alloc;
 

@@ -67,11 +67,6 @@ impl Covered {
     }
 }
 
-/// Where rings begin: their numbers wrap around at 32, 63 and 64 bits.
-pub fn starts(capacity: usize) -> [u64; 4] {
-    [0, (1 << 32) - 2, (1 << 63) - 2, u64::MAX - capacity as u64]
-}
-
 /// Carries out the operations that `bytes` stand for; `Err` says where ring and model differ.
 pub fn run<R: TestRing>(bytes: &[u8]) -> Result<Covered, String> {
     run_with::<R>(bytes, Bug::Nothing)
@@ -84,7 +79,7 @@ pub fn run_with<R: TestRing>(bytes: &[u8], bug: Bug) -> Result<Covered, String> 
     if R::refusal(capacity).is_some() {
         capacity = capacity.next_power_of_two();
     }
-    let start = starts(capacity)[usize::from(first / 9) % 4];
+    let start = rings::starts(capacity)[usize::from(first / 9) % 4];
     let ring = R::boxed_at(capacity, start).map_err(|error| error.to_string())?;
     let mut pair = Pair::<R>::new(ring, bug);
     for (step, &byte) in operations.iter().enumerate() {

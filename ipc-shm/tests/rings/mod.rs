@@ -5,7 +5,10 @@
 
 #![allow(dead_code, reason = "each program that includes this file uses its part of it")]
 
+use core::cell::Cell;
+use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt as _;
 
 use bytemuck::Pod;
 use ipc_shm::AttachError;
@@ -51,10 +54,10 @@ pub trait TestRing: Sized + 'static {
     /// What `create` has to say about this capacity, whatever the messages are.
     fn refusal(capacity: usize) -> Option<RingError>;
 
-    /// A ring in a region of its own.
+    /// A ring in a region of its own, which begins where rings [begin](at_every_age).
     fn create<T: Message>(capacity: usize) -> Result<Self::Ring<T>, RingError>;
 
-    /// A ring on the heap whose numbers have come to `start`.
+    /// A ring on the heap whose numbers have come to `start`, from where rings [begin](at_every_age).
     fn boxed_at<T: Message>(capacity: usize, start: u64) -> Result<Self::Ring<T>, RingError>;
 
     /// The ring behind a descriptor.
@@ -118,6 +121,9 @@ pub trait TestRing: Sized + 'static {
 
     /// Where in the file of a ring are the words that steer it, without the roles.
     fn words<T: Message>(capacity: usize) -> Vec<u64>;
+
+    /// What all these words are when a ring's numbers have come to `start`.
+    fn word(start: u64) -> u64;
 }
 
 /// What rings of this crate with slots for messages have in common: all but their names.
@@ -128,11 +134,11 @@ macro_rules! ring_of_slots {
         type Consumer<T: Message> = $module::Consumer<'static, T, $trust>;
 
         fn create<T: Message>(capacity: usize) -> Result<Self::Ring<T>, RingError> {
-            $module::Ring::create(capacity)
+            aged::<Self, T>($module::Ring::create(capacity), capacity)
         }
 
         fn boxed_at<T: Message>(capacity: usize, start: u64) -> Result<Self::Ring<T>, RingError> {
-            $module::Ring::boxed_at(capacity, start)
+            $module::Ring::boxed_at(capacity, self::start(capacity, start))
         }
 
         fn from_fd<T: Message>(fd: OwnedFd) -> Result<Self::Ring<T>, AttachError> {
@@ -208,8 +214,14 @@ impl TestRing for Stamped {
     }
 
     fn words<T: Message>(capacity: usize) -> Vec<u64> {
-        let slot = 8 + size_of::<T>().next_multiple_of(8) as u64;
+        let align = align_of::<T>().max(8);
+        let slot = (align + size_of::<T>().next_multiple_of(align)) as u64;
         (0..capacity as u64).map(|index| PAYLOAD + LINE + index * slot).collect()
+    }
+
+    /// Two for each lap.
+    fn word(start: u64) -> u64 {
+        start.wrapping_mul(2)
     }
 }
 
@@ -228,6 +240,10 @@ impl TestRing for UntrustedStamped {
 
     fn words<T: Message>(capacity: usize) -> Vec<u64> {
         Stamped::words::<T>(capacity)
+    }
+
+    fn word(start: u64) -> u64 {
+        Stamped::word(start)
     }
 }
 
@@ -284,6 +300,10 @@ impl TestRing for Indexed {
     fn words<T: Message>(_: usize) -> Vec<u64> {
         vec![PAYLOAD + LINE, PAYLOAD + 2 * LINE]
     }
+
+    fn word(start: u64) -> u64 {
+        start
+    }
 }
 
 /// `ring::indexed`, by ends that trust nobody, and so borrow nothing.
@@ -301,6 +321,10 @@ impl TestRing for UntrustedIndexed {
 
     fn words<T: Message>(capacity: usize) -> Vec<u64> {
         Indexed::words::<T>(capacity)
+    }
+
+    fn word(start: u64) -> u64 {
+        Indexed::word(start)
     }
 }
 
@@ -359,12 +383,12 @@ macro_rules! ring_of_records {
 
         fn create<T: Message>(capacity: usize) -> Result<Self::Ring<T>, RingError> {
             Self::refusal(capacity).map_or(Ok(()), Err)?;
-            bytes::Ring::create(bytes_for::<T>(capacity))
+            aged::<Self, T>(bytes::Ring::create(bytes_for::<T>(capacity)), capacity)
         }
 
         fn boxed_at<T: Message>(capacity: usize, start: u64) -> Result<Self::Ring<T>, RingError> {
             Self::refusal(capacity).map_or(Ok(()), Err)?;
-            bytes::Ring::boxed_at(bytes_for::<T>(capacity), start)
+            bytes::Ring::boxed_at(bytes_for::<T>(capacity), self::start(capacity, start))
         }
 
         fn from_fd<T: Message>(fd: OwnedFd) -> Result<Self::Ring<T>, AttachError> {
@@ -452,6 +476,10 @@ macro_rules! ring_of_records {
         fn words<T: Message>(capacity: usize) -> Vec<u64> {
             Indexed::words::<T>(capacity)
         }
+
+        fn word(start: u64) -> u64 {
+            Indexed::word(start)
+        }
     };
 }
 
@@ -461,4 +489,59 @@ impl TestRing for Bytes {
 
 impl TestRing for UntrustedBytes {
     ring_of_records!("untrusted bytes", Untrusted, untrusted_producer, untrusted_consumer);
+}
+
+/// Where rings begin: their numbers wrap around at 32, 63 and 64 bits.
+pub fn starts(capacity: usize) -> [u64; 4] {
+    [0, (1 << 32) - 2, (1 << 63) - 2, u64::MAX - capacity as u64]
+}
+
+thread_local! {
+    static AGE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Runs `test` on rings that begin at each of the [`starts`], instead of at 0.
+pub fn at_every_age(test: impl Fn()) {
+    let mut ran = 0;
+    for age in 0..starts(1).len() {
+        AGE.set(age);
+        test();
+        ran += 1;
+    }
+    AGE.set(0);
+    assert_eq!(ran, 4, "at 0, and before 32, 63 and 64 bits are over");
+}
+
+/// Whether rings begin where their numbers are about to wrap around.
+pub fn is_old() -> bool {
+    AGE.get() > 0
+}
+
+/// Where a ring of this capacity begins now, `later` than it would.
+fn start(capacity: usize, later: u64) -> u64 {
+    starts(capacity)[AGE.get()].wrapping_add(later)
+}
+
+/// Makes a new ring as old as rings are now: as if so many messages had gone through.
+fn aged<R: TestRing, T: Message>(
+    ring: Result<R::Ring<T>, RingError>,
+    capacity: usize,
+) -> Result<R::Ring<T>, RingError> {
+    let ring = ring?;
+    if is_old() {
+        let file = File::from(R::fd(&ring));
+        let word = R::word(start(capacity, 0)).to_ne_bytes();
+        let offsets = R::words::<T>(R::capacity(&ring));
+        // All at once, for a large ring has a million of them.
+        let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
+        let mut bytes = vec![1; (last - first) as usize + 8];
+        file.read_exact_at(&mut bytes, first).expect("the words of the ring");
+        for offset in offsets {
+            let bytes = &mut bytes[(offset - first) as usize..][..8];
+            assert_eq!(bytes, [0; 8], "where a new ring's numbers are");
+            bytes.copy_from_slice(&word);
+        }
+        file.write_all_at(&bytes, first).expect("the words of the ring");
+    }
+    Ok(ring)
 }
