@@ -24,6 +24,8 @@ pub(crate) struct Tracee {
     at_call: bool,
     /// When the present sequence of single steps began.
     stepping_since: Option<Instant>,
+    /// By how much the deadline of the present system call was moved: see [`give_back`](Self::give_back).
+    given_back: Duration,
     /// A breakpoint that is in place: its address and the text that it covers.
     breakpoint: Option<(u64, u64)>,
     reaped: bool,
@@ -73,6 +75,7 @@ impl Tracee {
             in_flight: true,
             at_call: false,
             stepping_since: None,
+            given_back: Duration::ZERO,
             breakpoint: None,
             reaped: false,
         };
@@ -129,9 +132,10 @@ impl Tracee {
             return Ok(Step::AtMarker);
         }
         let since = *self.stepping_since.get_or_insert_with(Instant::now);
-        if next == Instruction::SystemCall {
-            self.give_back(since.elapsed())?;
-        }
+        self.given_back = match next {
+            Instruction::SystemCall => self.give_back(since.elapsed())?,
+            _ => Duration::ZERO,
+        };
         sys::ptrace(libc::PTRACE_SINGLESTEP as _, self.pid, 0, 0)?;
         self.in_flight = true;
         if next == Instruction::SystemCall {
@@ -142,11 +146,11 @@ impl Tracee {
         }
     }
 
-    /// Adds the time that stepping took to the deadline of a futex wait that is the next instruction.
+    /// Adds the time that stepping took to the deadline of a futex wait that is the next instruction; how much that was.
     ///
     /// Stepping is ten thousand times slower than running: a deadline would be over before the wait begins, the victim
     /// would never sleep, and what it does instead is not what it does in life.
-    fn give_back(&self, lost: Duration) -> io::Result<()> {
+    fn give_back(&self, lost: Duration) -> io::Result<Duration> {
         let register = |offset| sys::ptrace_peek(libc::PTRACE_PEEKUSER as _, self.pid, offset);
         let call = register(arch::CALL)? as i64;
         let operation = register(arch::SECOND)? as i32
@@ -155,17 +159,18 @@ impl Tracee {
             || call == libc::SYS_futex && operation == libc::FUTEX_WAIT_BITSET;
         let deadline = register(arch::FOURTH)?;
         if !has_deadline || deadline == 0 {
-            return Ok(());
+            return Ok(Duration::ZERO);
         }
         let at = |word: u64| (deadline + 8 * word) as usize;
         let peek = |word| sys::ptrace_peek(libc::PTRACE_PEEKDATA as _, self.pid, at(word));
         let (Ok(seconds), Ok(nanoseconds)) = (peek(0), peek(1)) else {
             // A pointer to nothing, which the call itself will refuse.
-            return Ok(());
+            return Ok(Duration::ZERO);
         };
         let later = Duration::new(seconds, nanoseconds as u32) + lost;
         sys::ptrace(libc::PTRACE_POKEDATA as _, self.pid, at(0), later.as_secs() as usize)?;
-        sys::ptrace(libc::PTRACE_POKEDATA as _, self.pid, at(1), later.subsec_nanos() as usize)
+        sys::ptrace(libc::PTRACE_POKEDATA as _, self.pid, at(1), later.subsec_nanos() as usize)?;
+        Ok(lost)
     }
 
     /// Watches accesses to aligned places of `len` (4 or 8) bytes.
@@ -183,9 +188,10 @@ impl Tracee {
         Ok((0..arch::WATCHPOINTS).filter(move |i| status >> i & 1 == 1))
     }
 
-    /// Waits for the end of a step that was found asleep; `Asleep` again if that takes longer than `limit`.
+    /// Waits for the end of a step that was found asleep; `Asleep` again if that takes longer than `limit`, and than the
+    /// time by which the sleep was made longer.
     pub(crate) fn finish_step(&mut self, limit: Duration) -> io::Result<Step> {
-        self.settle(limit, false)
+        self.settle(limit + self.given_back, false)
     }
 
     /// Lets the process run until it is about to execute the instruction at `pc`, or a marker, or sleeps; after
@@ -199,7 +205,7 @@ impl Tracee {
             arch::with_marker(text) as usize,
         )?;
         self.breakpoint = Some((pc, text));
-        self.stepping_since = None;
+        (self.stepping_since, self.given_back) = (None, Duration::ZERO);
         sys::ptrace(libc::PTRACE_CONT as _, self.pid, 0, 0)?;
         self.in_flight = true;
         self.settle(Duration::MAX, true)
@@ -208,7 +214,7 @@ impl Tracee {
     /// Lets the process run until it enters or leaves a system call, or is about to execute a marker, or sleeps; after
     /// `Asleep`, [`finish_step`](Self::finish_step) waits until it has left the call, before any further instruction.
     pub(crate) fn run_to_call(&mut self) -> io::Result<Step> {
-        self.stepping_since = None;
+        (self.stepping_since, self.given_back) = (None, Duration::ZERO);
         sys::ptrace(libc::PTRACE_SYSCALL as _, self.pid, 0, 0)?;
         self.in_flight = true;
         match self.settle(Duration::MAX, true)? {
@@ -272,6 +278,8 @@ impl Tracee {
     /// Lets the process run out unharmed and waits for its end: its change, or `None` after `limit`.
     pub(crate) fn run_out(&mut self, limit: Duration) -> io::Result<Option<Change>> {
         let start = Instant::now();
+        // A sleep that was made longer has its time, too.
+        let limit = limit + self.given_back;
         loop {
             if !self.in_flight {
                 if self.next()? == Instruction::Marker {
