@@ -66,6 +66,36 @@ mod trust {
     ends_of_either_trust! { spsc indexed }
 }
 
+/// L06: a panic gives back the ends that it drops, with what went through before it.
+macro_rules! ends_dropped_by_a_panic {
+    ($($module:ident)*) => {$(
+        #[test]
+        fn $module() {
+            use ipc_shm::ring::{PopError, $module::Ring};
+            let ring = Ring::<u64>::create(4).unwrap();
+            let mut other = ring.consumer().unwrap();
+            let panicked = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| {
+                let mut producer = ring.producer().unwrap();
+                producer.push(1).unwrap();
+                panic!("on purpose");
+            }));
+            assert!(panicked.is_err());
+            assert_eq!((other.pop(), other.pop()), (Ok(1), Err(PopError::Disconnected)));
+            ring.producer().unwrap().push(2).unwrap();
+            let panicked = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| {
+                let mut consumer = other;
+                assert_eq!(consumer.pop(), Ok(3), "on purpose");
+            }));
+            assert!(panicked.is_err());
+            assert_eq!(ring.consumer().unwrap().pop(), Err(PopError::Disconnected));
+        }
+    )*};
+}
+
+mod l06_ends_dropped_by_a_panic {
+    ends_dropped_by_a_panic! { spsc indexed }
+}
+
 /// What a plan has no room for leaves the plan as it was.
 #[test]
 fn a_ring_that_cannot_be_planned_leaves_the_plan() {

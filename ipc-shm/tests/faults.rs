@@ -19,6 +19,8 @@ fn main() -> ExitCode {
         control(suite);
         sealed(suite);
         named(suite);
+        stamped(suite);
+        indexed(suite);
     })
 }
 
@@ -92,6 +94,42 @@ fn sealed(suite: &mut Suite) {
         check(same.slice(place)?[599] == 599, "another region")
     }));
 }
+
+/// Making a ring of slots and taking its ends. That of bytes is in `faults_bytes.rs`.
+macro_rules! ring_of_slots {
+    ($module:ident, $function:ident) => {
+        fn $function(suite: &mut Suite) {
+            use ipc_shm::ring::{RoleError, $module::Ring};
+
+            fn works(ring: &Ring<'_, u64>) -> Result<(), Trouble> {
+                let (mut producer, mut consumer) = (ring.producer()?, ring.consumer()?);
+                producer.push(7)?;
+                check(consumer.pop() == Ok(7), "another message")
+            }
+            suite.everywhere(&Case::new(concat!(stringify!($module), "::Ring::create"), |me| {
+                let ring = me.operation(|| Ring::<u64>::create(512))?;
+                works(&ring)
+            }));
+            suite.everywhere(&Case::new(concat!(stringify!($module), "::Ring::from_fd"), |me| {
+                let ring = Ring::<u64>::create(512)?;
+                let fd = ring.as_fd().expect("a region of its own").try_clone_to_owned()?;
+                let again = me.operation(|| Ring::<u64>::from_fd(fd))?;
+                works(&again)
+            }));
+            suite.everywhere(&Case::new(concat!(stringify!($module), "::Ring::producer"), |me| {
+                let ring = Ring::<u64>::create(512)?;
+                let producer = me.operation(|| ring.producer()).map(drop);
+                let taken = matches!(ring.producer(), Err(RoleError::Taken { .. }));
+                check(!taken, "the end is taken")?;
+                producer?;
+                works(&ring)
+            }));
+        }
+    };
+}
+
+ring_of_slots! { spsc, stamped }
+ring_of_slots! { indexed, indexed }
 
 /// Removes what an attempt before this one may have left.
 fn clear(name: &RegionName) -> Result<(), Trouble> {

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use ipc_core::Errno;
 use ipc_core::identity::{Liveness, ProcessId};
 use ipc_core::process::fork_fn;
-use ipc_shm::ring::bytes;
+use ipc_shm::ring::{RingError, bytes, indexed, spsc};
 use ipc_shm::{
     Atomic, AttachError, CreateError, FrozenRegion, Kind, PlaceError, Plan, RawValue,
     ReadOnlyRegion, Region, Step,
@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         ("views_are_checked", views_are_checked),
         ("places_are_checked", places_are_checked),
         ("populated_and_locked_in_memory", populated_and_locked_in_memory),
+        ("t11_sealed_mapping_stays", sealed_mapping_stays),
         ("forgotten_guard_keeps_the_addresses", forgotten_guard_keeps_the_addresses),
     ])
 }
@@ -154,42 +155,79 @@ fn size_is_checked_at_creation() {
     assert_eq!(Region::anonymous(1).unwrap().size(), 1);
 }
 
+/// Makes a region of about so many bytes.
+type Maker = fn(usize) -> Result<(), CreateError>;
+
+const MAKERS: [(&str, Maker); 4] = [
+    ("without a plan", |size| Region::anonymous(size).map(drop)),
+    ("stamped", |size| of_the_region(spsc::Ring::<u64>::create(size / 16).map(drop))),
+    ("indexed", |size| of_the_region(indexed::Ring::<u64>::create(size / 8).map(drop))),
+    ("bytes", |size| of_the_region(bytes::Ring::create(size).map(drop))),
+];
+
+fn of_the_region(made: Result<(), RingError>) -> Result<(), CreateError> {
+    made.map_err(|error| match error {
+        RingError::Region(error) => error,
+        error => panic!("{error}"),
+    })
+}
+
+/// Each maker fails with this error, and leaves nothing.
+fn all_fail(size: usize, step: Step, errno: Errno, with: impl Fn() -> Option<(Resource, Rlimit)>) {
+    for (what, make) in MAKERS {
+        let before = (open_fds(), maps());
+        let old = with();
+        let result = make(size);
+        if let Some((resource, old)) = old {
+            setrlimit(resource, old).unwrap();
+        }
+        assert_eq!(result, Err(CreateError::Os { step, errno }), "{what}");
+        assert_eq!((open_fds(), maps()), before, "{what}");
+    }
+}
+
+/// Lowers a limit, and says what it was.
+fn limited(resource: Resource, limit: u64) -> Option<(Resource, Rlimit)> {
+    let old = rustix::process::getrlimit(resource);
+    setrlimit(resource, Rlimit { current: Some(limit), maximum: old.maximum }).unwrap();
+    Some((resource, old))
+}
+
 fn failed_creation_leaves_nothing() {
+    use ipc_testkit::cases::seccomp::{When, answer};
     ProcessId::current().unwrap();
-    let (fds, before) = (open_fds(), maps());
-    let failing = |resource, limit: u64, size: usize, step, errno| {
-        let old = rustix::process::getrlimit(resource);
-        setrlimit(resource, Rlimit { current: Some(limit), maximum: old.maximum }).unwrap();
-        let result = Region::anonymous(size);
-        setrlimit(resource, old).unwrap();
-        assert_eq!(result.unwrap_err(), CreateError::Os { step, errno });
-        assert_eq!((open_fds(), maps()), (fds, before));
-    };
     doing("creating without descriptors");
     // Descriptors 0 to 2 are open.
-    failing(Resource::Nofile, 3, 4096, Step::Open, Errno::MFILE);
+    all_fail(4096, Step::Open, Errno::MFILE, || limited(Resource::Nofile, 3));
     doing("creating without address space");
-    failing(Resource::As, 1 << 20, 64 << 20, Step::Map, Errno::NOMEM);
-    assert!(Region::anonymous(4096).is_ok(), "afterwards it works");
+    all_fail(64 << 20, Step::Map, Errno::NOMEM, || limited(Resource::As, 1 << 20));
+    doing("creating beyond the size of files");
+    all_fail(1 << 20, Step::Resize, Errno::FBIG, || limited(Resource::Fsize, 1 << 16));
+    for (what, make) in MAKERS {
+        assert_eq!(make(1 << 16), Ok(()), "{what}: afterwards it works");
+    }
+    doing("creating without memory");
+    answer(FALLOCATE, &When::Always, ERRNO | Errno::NOSPC.raw_os_error() as u32);
+    all_fail(1 << 20, Step::Reserve, Errno::NOSPC, || None);
 }
 
 /// The kernel would end this process by SIGXFSZ.
 fn size_limit_is_an_error() {
-    let (fds, before) = (open_fds(), maps());
-    let old = rustix::process::getrlimit(Resource::Fsize);
-    setrlimit(Resource::Fsize, Rlimit { current: Some(1 << 16), maximum: old.maximum }).unwrap();
+    let (resource, old) = limited(Resource::Fsize, 1 << 16).expect("a limit");
     let expected = CreateError::Os { step: Step::Resize, errno: Errno::FBIG };
     assert_eq!(Region::anonymous(1 << 16).unwrap_err(), expected);
-    assert_eq!((open_fds(), maps()), (fds, before));
     assert!(Region::anonymous((1 << 16) - 4096).is_ok(), "exactly the limit");
+    setrlimit(resource, old).unwrap();
 }
+
+const FALLOCATE: i64 = if cfg!(target_arch = "x86_64") { 285 } else { 47 };
+/// `SECCOMP_RET_ERRNO`.
+const ERRNO: u32 = 0x0005_0000;
 
 /// A kernel that gives up at every signal, and a process that gets them faster than all its pages
 /// can be reserved at once.
 fn reservation_ends_among_signals() {
     use ipc_testkit::cases::seccomp::{When, answer};
-    const FALLOCATE: i64 = if cfg!(target_arch = "x86_64") { 285 } else { 47 };
-    const ERRNO: u32 = 0x0005_0000; // SECCOMP_RET_ERRNO
     for calls in 1..=3_u32 {
         // The whole, the half of it, and so on.
         let length = (8 << 20) >> (calls - 1);
@@ -660,6 +698,24 @@ fn populated_and_locked_in_memory() {
     assert_eq!(other.lock_in_memory(), Err(Errno::PERM));
     assert_eq!(pages("Locked:"), all);
     other.populate().unwrap();
+}
+
+/// A mapping that somebody has sealed cannot be undone: it stays, and nothing else does.
+fn sealed_mapping_stays() {
+    let before = (open_fds(), maps());
+    let region = Region::anonymous(100_000).unwrap();
+    // SAFETY: nobody uses the bytes as anything.
+    let first = unsafe { region.view::<Atomic<AtomicU64>>(0).unwrap() };
+    let start = (&raw const *first).addr() - 4096;
+    match ipc_testkit::cases::mappings::seal(start, (4096 + 100_000_usize).next_multiple_of(4096)) {
+        Ok(()) => {}
+        Err(Errno::NOSYS | Errno::PERM) => cases::skip("mseal is of Linux 6.10"),
+        Err(errno) => panic!("mseal: {errno}"),
+    }
+    drop(region);
+    assert_eq!((open_fds(), maps()), (before.0, before.1 + 1));
+    drop(Region::anonymous(100_000).unwrap());
+    assert_eq!((open_fds(), maps()), (before.0, before.1 + 1), "others go as ever");
 }
 
 /// Whether something can be mapped at `address` without replacing what is there.

@@ -13,6 +13,7 @@
 
 pub mod events;
 pub mod library;
+pub mod mappings;
 pub mod pids;
 pub mod seccomp;
 pub mod signals;
