@@ -27,7 +27,7 @@ const SPAN: Duration = Duration::from_millis(40);
 /// How late one may be; the machine is busy.
 const LATE: Duration = Duration::from_secs(2);
 /// A wait is bounded by its time. This is more than fits into it, step by step.
-const STEPS_OF_A_WAIT: usize = 200_000;
+const STEPS_OF_A_WAIT: usize = 100_000;
 
 /// An untrusting end.
 pub(crate) trait End {

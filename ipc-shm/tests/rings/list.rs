@@ -1,15 +1,17 @@
 //! The tests that every ring passes.
 
+use core::time::Duration;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::thread;
 
+use ipc_core::clock::Deadline;
 use ipc_core::identity::ProcessId;
 use ipc_shm::AttachError;
-use ipc_shm::ring::{Peer, PopError, PushError, RingError, RoleError};
+use ipc_shm::ring::{Peer, PopError, PopWaitError, PushError, PushWaitError, RingError, RoleError};
 
 use crate::model;
-use crate::rings::{self, Message, TestRing, message};
+use crate::rings::{self, How, Message, TestRing, message};
 
 /// Makes a module of tests for each kind of ring.
 macro_rules! all_rings {
@@ -20,7 +22,7 @@ macro_rules! all_rings {
             $crate::list::all_rings!(@ $ring; capacities impossible_capacities slots_of_every_size
                 starts wraps_around room_is_seen_at_once drops nobody_has_come_yet one_of_each
                 goes_on_where_the_last_one_stopped slices_are_prefixes empty_slices
-                slices_across_the_wrap in_place threads another_type_is_refused hostile_words
+                slices_across_the_wrap in_place threads waits another_type_is_refused hostile_words
                 hostile_roles model_with_fixed_seeds model_with_the_corpus planted_bugs_are_found);
         }
     )*};
@@ -44,7 +46,7 @@ macro_rules! all_but_types {
             $crate::list::all_rings!(@ $ring; capacities impossible_capacities slots_of_every_size
                 starts wraps_around room_is_seen_at_once drops nobody_has_come_yet one_of_each
                 goes_on_where_the_last_one_stopped slices_are_prefixes empty_slices
-                slices_across_the_wrap threads hostile_roles model_with_fixed_seeds
+                slices_across_the_wrap threads waits hostile_roles model_with_fixed_seeds
                 model_with_the_corpus planted_bugs_are_found);
         }
     )*};
@@ -337,6 +339,40 @@ pub(crate) fn in_place<R: TestRing>() {
 pub(crate) fn threads<R: TestRing>() {
     for capacity in [1, 2, 64] {
         stream::<R>(capacity, rounds(10_000));
+    }
+}
+
+/// One thread sends to another, and both wait in every way there is; then each is told that the other is gone.
+pub(crate) fn waits<R: TestRing>() {
+    let ways = [
+        How::Wait,
+        How::Timeout(Duration::MAX),
+        How::Deadline(Deadline::FAR),
+        How::Interruptible(Deadline::FAR),
+        How::Before(Deadline::FAR),
+    ];
+    let ring = R::create::<[u64; 7]>(near::<R>(3)).unwrap();
+    let (mut producer, mut consumer) = (R::producer(&ring).unwrap(), R::consumer(&ring).unwrap());
+    let count = rounds(5_000);
+    let receiver = thread::spawn(move || {
+        for (number, how) in (0..count).zip(ways.iter().cycle()) {
+            assert_eq!(R::pop_by(&mut consumer, *how), Ok(message(number)), "{number}, {how:?}");
+        }
+        for how in ways {
+            let gone = R::pop_by(&mut consumer, how);
+            assert_eq!(gone, Err(PopWaitError::Disconnected), "{how:?}");
+        }
+    });
+    for (number, how) in (0..count).zip(ways.iter().rev().cycle()) {
+        assert_eq!(R::push_by(&mut producer, message(number), *how), Ok(()), "{number}, {how:?}");
+    }
+    drop(producer);
+    receiver.join().unwrap();
+    let mut producer = R::producer(&ring).unwrap();
+    while R::push(&mut producer, message(0)).is_ok() {}
+    for how in ways {
+        let gone = R::push_by(&mut producer, message(1), how);
+        assert_eq!(gone, Err(PushWaitError::Disconnected(message(1))), "{how:?}");
     }
 }
 

@@ -6,14 +6,17 @@
 #![allow(dead_code, reason = "each program that includes this file uses its part of it")]
 
 use core::cell::Cell;
+use core::time::Duration;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 
 use bytemuck::Pod;
+use ipc_core::clock::Deadline;
 use ipc_shm::AttachError;
 use ipc_shm::ring::{
-    Peer, PopError, PushError, RingError, RoleError, Trusted, Untrusted, bytes, indexed, spsc,
+    Peer, PopError, PopWaitError, PushError, PushWaitError, RingError, RoleError, Trusted,
+    Untrusted, bytes, indexed, spsc,
 };
 
 /// What the tests send: any plain data.
@@ -34,6 +37,21 @@ pub fn message<T: Message>(number: u64) -> T {
         bytes.copy_from_slice(&word.to_le_bytes()[..bytes.len()]);
     }
     message
+}
+
+/// Which of the calls that wait, and how long.
+#[derive(Clone, Copy, Debug)]
+pub enum How {
+    /// Without end.
+    Wait,
+    /// `_timeout`.
+    Timeout(Duration),
+    /// `_deadline`.
+    Deadline(Deadline),
+    /// `_interruptible`.
+    Interruptible(Deadline),
+    /// `wait`, and then the call that does not, where there is such a `wait`.
+    Before(Deadline),
 }
 
 /// A kind of ring for one producer and one consumer, and how its calls are named.
@@ -81,6 +99,33 @@ pub trait TestRing: Sized + 'static {
     /// Pops one message.
     fn pop<T: Message>(consumer: &mut Self::Consumer<T>) -> Result<T, PopError>;
 
+    /// Pushes one message, and waits for room.
+    fn push_by<T: Message>(
+        producer: &mut Self::Producer<T>,
+        message: T,
+        how: How,
+    ) -> Result<(), PushWaitError<T>>;
+
+    /// Pops one message, and waits for it.
+    fn pop_by<T: Message>(consumer: &mut Self::Consumer<T>, how: How) -> Result<T, PopWaitError>;
+
+    /// Waits for room, and pushes then. Rings that offer no `wait` do both at once.
+    fn push_after_wait<T: Message>(
+        producer: &mut Self::Producer<T>,
+        message: T,
+        deadline: Deadline,
+    ) -> Result<(), PushWaitError<T>> {
+        Self::push_by(producer, message, How::Deadline(deadline))
+    }
+
+    /// Waits for a message, and pops it then. Rings that offer no `wait` do both at once.
+    fn pop_after_wait<T: Message>(
+        consumer: &mut Self::Consumer<T>,
+        deadline: Deadline,
+    ) -> Result<T, PopWaitError> {
+        Self::pop_by(consumer, How::Deadline(deadline))
+    }
+
     /// Pushes a prefix.
     fn push_slice<T: Message>(
         producer: &mut Self::Producer<T>,
@@ -124,6 +169,16 @@ pub trait TestRing: Sized + 'static {
 
     /// What all these words are when a ring's numbers have come to `start`.
     fn word(start: u64) -> u64;
+}
+
+fn with_message<T>(error: PushWaitError<()>, message: T) -> PushWaitError<T> {
+    match error {
+        PushWaitError::TimedOut(()) => PushWaitError::TimedOut(message),
+        PushWaitError::Disconnected(()) => PushWaitError::Disconnected(message),
+        PushWaitError::Corrupt(()) => PushWaitError::Corrupt(message),
+        PushWaitError::Os((), errno) => PushWaitError::Os(message, errno),
+        error => panic!("{error}"),
+    }
 }
 
 /// What rings of this crate with slots for messages have in common: all but their names.
@@ -170,6 +225,33 @@ macro_rules! ring_of_slots {
 
         fn pop<T: Message>(consumer: &mut Self::Consumer<T>) -> Result<T, PopError> {
             consumer.pop()
+        }
+
+        fn push_by<T: Message>(
+            producer: &mut Self::Producer<T>,
+            message: T,
+            how: How,
+        ) -> Result<(), PushWaitError<T>> {
+            match how {
+                How::Wait => producer.push_wait(message),
+                How::Timeout(timeout) => producer.push_timeout(message, timeout),
+                How::Deadline(deadline) => producer.push_deadline(message, deadline),
+                How::Interruptible(deadline) => producer.push_interruptible(message, deadline),
+                How::Before(deadline) => Self::push_after_wait(producer, message, deadline),
+            }
+        }
+
+        fn pop_by<T: Message>(
+            consumer: &mut Self::Consumer<T>,
+            how: How,
+        ) -> Result<T, PopWaitError> {
+            match how {
+                How::Wait => consumer.pop_wait(),
+                How::Timeout(timeout) => consumer.pop_timeout(timeout),
+                How::Deadline(deadline) => consumer.pop_deadline(deadline),
+                How::Interruptible(deadline) => consumer.pop_interruptible(deadline),
+                How::Before(deadline) => Self::pop_after_wait(consumer, deadline),
+            }
         }
 
         fn push_slice<T: Message>(
@@ -262,6 +344,23 @@ impl TestRing for Indexed {
             _ if capacity.is_power_of_two() => None,
             _ => Some(RingError::NotAPowerOfTwo { capacity }),
         }
+    }
+
+    fn push_after_wait<T: Message>(
+        producer: &mut Self::Producer<T>,
+        message: T,
+        deadline: Deadline,
+    ) -> Result<(), PushWaitError<T>> {
+        producer.wait(deadline).map_err(|error| with_message(error, message))?;
+        Ok(producer.push(message)?)
+    }
+
+    fn pop_after_wait<T: Message>(
+        consumer: &mut Self::Consumer<T>,
+        deadline: Deadline,
+    ) -> Result<T, PopWaitError> {
+        consumer.wait(deadline)?;
+        Ok(consumer.pop()?)
     }
 
     fn write_in_place<T: Message>(
@@ -365,6 +464,28 @@ fn not_popped(error: bytes::PopError) -> PopError {
     }
 }
 
+/// What the ring of bytes says when it has waited.
+fn not_pushed_in_time<T>(error: bytes::PushWaitError, message: T) -> PushWaitError<T> {
+    match error {
+        bytes::PushWaitError::TimedOut => PushWaitError::TimedOut(message),
+        bytes::PushWaitError::Disconnected => PushWaitError::Disconnected(message),
+        bytes::PushWaitError::Corrupt => PushWaitError::Corrupt(message),
+        bytes::PushWaitError::Os(errno) => PushWaitError::Os(message, errno),
+        error => panic!("{error}"),
+    }
+}
+
+/// The same of the other end.
+fn not_popped_in_time(error: bytes::PopWaitError) -> PopWaitError {
+    match error {
+        bytes::PopWaitError::TimedOut => PopWaitError::TimedOut,
+        bytes::PopWaitError::Disconnected => PopWaitError::Disconnected,
+        bytes::PopWaitError::Corrupt => PopWaitError::Corrupt,
+        bytes::PopWaitError::Os(errno) => PopWaitError::Os(errno),
+        error => panic!("{error}"),
+    }
+}
+
 /// What says which records are messages of the tests.
 const TAG: u32 = 0x7461_6721;
 
@@ -424,6 +545,43 @@ macro_rules! ring_of_records {
             let mut message = T::zeroed();
             let found = consumer.pop(bytemuck::bytes_of_mut(&mut message)).map_err(not_popped)?;
             assert_eq!(found, (TAG, size_of::<T>()));
+            Ok(message)
+        }
+
+        fn push_by<T: Message>(
+            producer: &mut Self::Producer<T>,
+            message: T,
+            how: How,
+        ) -> Result<(), PushWaitError<T>> {
+            let record = bytemuck::bytes_of(&message);
+            let pushed = match how {
+                How::Wait => producer.push_wait(TAG, record),
+                How::Timeout(timeout) => producer.push_timeout(TAG, record, timeout),
+                How::Deadline(deadline) => producer.push_deadline(TAG, record, deadline),
+                How::Interruptible(deadline) => producer.push_interruptible(TAG, record, deadline),
+                How::Before(deadline) => producer
+                    .wait(record.len(), deadline)
+                    .and_then(|()| Ok(producer.push(TAG, record)?)),
+            };
+            pushed.map_err(|error| not_pushed_in_time(error, message))
+        }
+
+        fn pop_by<T: Message>(
+            consumer: &mut Self::Consumer<T>,
+            how: How,
+        ) -> Result<T, PopWaitError> {
+            let mut message = T::zeroed();
+            let record = bytemuck::bytes_of_mut(&mut message);
+            let popped = match how {
+                How::Wait => consumer.pop_wait(record),
+                How::Timeout(timeout) => consumer.pop_timeout(record, timeout),
+                How::Deadline(deadline) => consumer.pop_deadline(record, deadline),
+                How::Interruptible(deadline) => consumer.pop_interruptible(record, deadline),
+                How::Before(deadline) => {
+                    consumer.wait(deadline).and_then(|()| Ok(consumer.pop(record)?))
+                }
+            };
+            assert_eq!(popped.map_err(not_popped_in_time)?, (TAG, size_of::<T>()));
             Ok(message)
         }
 

@@ -54,8 +54,9 @@ enum Seen {
     SystemCall,
 }
 
-/// A run takes less of a processor's time than this, or it never ends.
+/// A run takes less of a processor's time than this, and so much for each instruction that it may take, or it never ends.
 const PATIENCE: Duration = Duration::from_millis(300);
+const PATIENCE_PER_STEP: Duration = Duration::from_micros(20);
 /// It takes less time than this, or it sleeps for ever. Others may be busy on this machine.
 const LONG_PATIENCE: Duration = Duration::from_secs(40);
 
@@ -72,7 +73,7 @@ pub(super) fn play<S, R>(
     let start = Instant::now();
     let log = Shared::new(Log::new())?;
     let mut report = Report { name: scenario.name.clone(), ..Report::default() };
-    if let Some(flaw) = child(&scenario.name, &log, || survey(scenario, &log))? {
+    if let Some(flaw) = child(scenario, &log, || survey(scenario, &log))? {
         report.flaws.push(format!("undisturbed: {flaw}"));
         return Ok(report);
     }
@@ -87,8 +88,7 @@ pub(super) fn play<S, R>(
     let mut next = 0;
     while next < plan.len() + storms && !enough(&report.flaws) {
         let runs = Runs { scenario, points: &points, values: &values, plan: &plan, log: &log };
-        let Some(flaw) = child(&scenario.name, &log, || runs.from(next, plan.len() + storms))?
-        else {
+        let Some(flaw) = child(scenario, &log, || runs.from(next, plan.len() + storms))? else {
             break;
         };
         let run = log.run.load(Ordering::Relaxed) as usize;
@@ -144,8 +144,8 @@ fn pick(attacks: &mut Vec<Attack>, most: usize) {
 }
 
 /// Runs `work` in a child; what was wrong, if anything was.
-fn child(
-    name: &str,
+fn child<S, R>(
+    scenario: &Scenario<'_, S, R>,
     log: &Log,
     work: impl FnOnce() -> Result<(), String>,
 ) -> io::Result<Option<String>> {
@@ -164,6 +164,8 @@ fn child(
             }
         }
     })?;
+    let steps = u32::try_from(scenario.within).unwrap_or(u32::MAX);
+    let patience = PATIENCE + PATIENCE_PER_STEP.saturating_mul(steps);
     let (mut run, mut since, mut used) = (u64::MAX, Instant::now(), Duration::ZERO);
     loop {
         match sys::poll_child(pid)? {
@@ -175,9 +177,9 @@ fn child(
         let now = log.run.load(Ordering::Relaxed);
         if now != run {
             (run, since, used) = (now, Instant::now(), sys::processor_time(pid));
-            watchdog::doing(name);
+            watchdog::doing(&scenario.name);
         } else if since.elapsed() > LONG_PATIENCE
-            || sys::processor_time(pid).saturating_sub(used) > PATIENCE
+            || sys::processor_time(pid).saturating_sub(used) > patience
         {
             sys::kill(pid, libc::SIGKILL);
             sys::wait(pid)?;
