@@ -74,6 +74,10 @@
 //! | bit | set by | meaning |
 //! |---|---|---|
 //! | [`MUST_FENCE`] | a waiter that has no `membarrier`; for ever | whoever publishes has to fence before it looks whether somebody waits |
+//! | [`PLAIN`] | the first who claims an end, if it has no socket; for ever | nobody at this ring has sockets |
+//! | [`POLLABLE`] | the first who claims an end, if it has a socket; for ever | everybody at this ring has one, and tells by it |
+//! | [`PRODUCER_ARMED`] | the producer; whoever takes it back has to tell by the socket | the producer may sleep in an event loop |
+//! | [`CONSUMER_ARMED`] | the consumer, likewise | the consumer may |
 //!
 //! ```text
 //! slot:  | sequence, 8 bytes | payload, padded to a multiple of its alignment and of 8 |
@@ -226,6 +230,14 @@ pub(crate) struct Roles {
 
 /// In [`Roles::waiting`]: whoever publishes has to fence before it looks whether somebody waits.
 pub(crate) const MUST_FENCE: u32 = 1;
+/// In [`Roles::waiting`]: nobody at this ring has sockets.
+pub(crate) const PLAIN: u32 = 2;
+/// In [`Roles::waiting`]: everybody at this ring has a socket.
+pub(crate) const POLLABLE: u32 = 4;
+/// In [`Roles::waiting`]: the producer is to be told by its socket of room, once.
+pub(crate) const PRODUCER_ARMED: u32 = 8;
+/// In [`Roles::waiting`]: the consumer is to be told by its socket of a message, once.
+pub(crate) const CONSUMER_ARMED: u32 = 16;
 
 // SAFETY: atomics of which every pattern is a state; the padding is never read.
 unsafe impl Shareable for Roles {}

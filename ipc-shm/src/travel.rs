@@ -13,7 +13,7 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::ring::{self, home::Places};
+use crate::ring::{self, home::Places, pollable::Sockets};
 use crate::{FrozenRegion, Place, Region, RegionName, Shareable, Shared, StopToken};
 
 /// A region without a name; one that has one travels as its [`RegionName`].
@@ -109,14 +109,14 @@ impl<'de, H, S> Deserialize<'de> for Places<H, S> {
 
 impl Serialize for StopToken {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.memory(), Event(self.as_fd())).serialize(serializer)
+        (self.memory(), Descriptor(self.as_fd())).serialize(serializer)
     }
 }
 
-/// The event of a token, on its way out.
-struct Event<'a>(BorrowedFd<'a>);
+/// A descriptor that is no region, on its way out.
+struct Descriptor<'a>(BorrowedFd<'a>);
 
-impl Serialize for Event<'_> {
+impl Serialize for Descriptor<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         parcel::serialize(self.0, serializer)
     }
@@ -129,14 +129,29 @@ impl<'de> Deserialize<'de> for StopToken {
     }
 }
 
-/// Rings and their places. A ring with a region of its own travels; where it arrives, that process attaches as
-/// producer or consumer.
+impl Serialize for Sockets {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let [producer, consumer] = [&self.producer, &self.consumer]
+            .map(|socket| socket.as_ref().map(|socket| Descriptor(socket.as_fd())));
+        (producer, consumer).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sockets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (producer, consumer) = <(Option<Handle>, Option<Handle>)>::deserialize(deserializer)?;
+        Ok(Self { producer: producer.map(Into::into), consumer: consumer.map(Into::into) })
+    }
+}
+
+/// Rings and their places. A ring with a region of its own travels, with its sockets if it has any; where it arrives, that
+/// process attaches as producer or consumer.
 macro_rules! rings {
     ($($kind:ident $(<$T:ident>)?,)*) => {$(
         impl$(<$T: Pod + Send>)? Serialize for ring::$kind::Ring<'_ $(, $T)?> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 match self.as_fd() {
-                    Some(fd) => parcel::serialize(fd, serializer),
+                    Some(fd) => (Descriptor(fd), self.sockets()).serialize(serializer),
                     None => Err(S::Error::custom("a ring inside something else travels with that")),
                 }
             }
@@ -144,7 +159,18 @@ macro_rules! rings {
 
         impl<'de $(, $T: Pod + Send)?> Deserialize<'de> for ring::$kind::Ring<'static $(, $T)?> {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                parcel::deserialize(deserializer, Self::from_fd)
+                /// Without its sockets.
+                struct Plain$(<$T: Pod + Send>)?(ring::$kind::Ring<'static $(, $T)?>);
+
+                impl<'de $(, $T: Pod + Send)?> Deserialize<'de> for Plain$(<$T>)? {
+                    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                        let ring = ring::$kind::Ring::from_fd;
+                        parcel::deserialize(deserializer, |fd| ring(fd).map(Self))
+                    }
+                }
+
+                let (Plain(ring), sockets) = <(Plain$(<$T>)?, Sockets)>::deserialize(deserializer)?;
+                Ok(ring.with_sockets(sockets))
             }
         }
 

@@ -37,3 +37,14 @@ fn condvar() {
         assert_eq!(said("condvar", &[method]), expected, "{method}");
     }
 }
+
+#[test]
+fn event_loop() {
+    for method in METHODS {
+        assert_eq!(
+            said("event_loop", &[method]),
+            "3000 numbers went there and came back\n",
+            "{method}"
+        );
+    }
+}

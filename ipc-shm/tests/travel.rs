@@ -9,6 +9,7 @@ use ipc_core::baton;
 use ipc_core::connection::pair;
 use ipc_core::parcel::{Handle, Parcel, ParcelError};
 use ipc_core::process::{Context, ExitStatus, Process, StartMethod, fork_fn};
+use ipc_shm::ring::pollable::{Armed, Pollable, Sockets};
 use ipc_shm::ring::spsc::{Ring, RingPlace};
 use ipc_shm::ring::{bytes, indexed};
 use ipc_shm::{Atomic, Place, PlaceError, Plan, RawValue, Region, Shared};
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         ("shared_value_of_another_type_is_refused", another_type),
         ("shared_lock_is_known_to_the_kernel", shared_lock_is_known_to_the_kernel),
         ("shared_values_leave_nothing", shared_values_leave_nothing),
+        ("sockets_travel_with_a_ring", sockets_travel_with_a_ring),
         ("places_of_another_plan_are_errors", other_places),
         ("places_of_two_rings_are_no_ring", places_of_two_rings),
         ("places_of_what_is_too_large_are_errors", places_of_what_is_too_large),
@@ -266,4 +268,22 @@ fn shared_values_leave_nothing() {
     let before = (cases::open_fds(), maps());
     (0..10_000).for_each(|_| one());
     assert_eq!((cases::open_fds(), maps()), before);
+}
+
+/// Of a ring and by themselves, both or one of them.
+fn sockets_travel_with_a_ring() {
+    let ring = bytes::Ring::create(64).unwrap().with_sockets(Sockets::pair().unwrap());
+    let Sockets { producer, .. } = ring.sockets().try_clone().unwrap();
+    let one = Sockets { producer, consumer: None };
+    let (theirs, one): (bytes::Ring<'static>, Sockets) =
+        Parcel::pack(&(&ring, &one)).unwrap().unpack().unwrap();
+    assert!(one.producer.is_some() && one.consumer.is_none());
+    let mut consumer = Pollable::new(theirs.consumer().unwrap()).unwrap();
+    assert_eq!(consumer.arm(), Ok(Armed::Sleep));
+    drop(theirs);
+    ring.producer().unwrap().push(1, b"one").unwrap();
+    assert_eq!(consumer.arm(), Ok(Armed::Ready));
+    let plain = Parcel::pack(&Ring::<u64>::create(1).unwrap()).unwrap();
+    let plain: Ring<'static, u64> = plain.unpack().unwrap();
+    assert!(plain.sockets().producer.is_none());
 }

@@ -217,6 +217,13 @@ impl EventCount {
         self.0.is_announced()
     }
 
+    /// As [`prepare`](Self::prepare), ordered as in [`wait_for_by`](Self::wait_for_by). `None` if others changed the word again
+    /// and again: only those do so who do not keep to this.
+    #[doc(hidden)]
+    pub fn try_prepare_by(&self, order: impl FnOnce()) -> Option<Key<'_>> {
+        self.0.try_announce_by(order).map(|number| Key { count: self, number })
+    }
+
     /// Announces that the thread may go to sleep. Now look once more whether it has to; then [`Key::wait`], or drop the key.
     ///
     /// For what cannot be said as an attempt for [`wait_for`](Self::wait_for). From the moment at which [`Key::wait`] returns,

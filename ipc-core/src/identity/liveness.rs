@@ -46,6 +46,47 @@ impl ProcessId {
         }
     }
 
+    /// A descriptor of this incarnation of the process, that becomes readable when it dies: for an event loop.
+    ///
+    /// As for [`liveness`](Self::liveness), the id must come from the caller's own [`Domain`](super::Domain).
+    ///
+    /// # Errors
+    ///
+    /// [`Liveness::Dead`], and else [`Liveness::Unknown`]: there is no descriptor by which its death could be told, because
+    /// the kernel or a sandbox refuses, or because it does not say whose it would be.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_core::identity::{Liveness, ProcessId};
+    /// use ipc_core::process::fork_fn;
+    ///
+    /// let (mut asks, tells) = std::io::pipe()?;
+    /// let mut child = fork_fn(|| {
+    ///     let me = ProcessId::current().expect("a Linux with /proc").to_bits().to_ne_bytes();
+    ///     std::io::Write::write_all(&mut &tells, &me).map_or(1, |()| 0)
+    /// })?;
+    /// let mut id = [0; 8];
+    /// std::io::Read::read_exact(&mut asks, &mut id)?;
+    /// let id = ProcessId::from_bits(u64::from_ne_bytes(id)).expect("an id");
+    /// child.wait()?;
+    /// assert_eq!(id.pidfd().unwrap_err(), Liveness::Dead);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    pub fn pidfd(self) -> Result<OwnedFd, Liveness> {
+        match pidfd_open(self.pid(), PidfdFlags::empty()) {
+            Ok(pidfd) => match self.liveness_by(&pidfd) {
+                Liveness::Alive => Ok(pidfd),
+                other => Err(other),
+            },
+            Err(errno) if is_gone(errno) => Err(Liveness::Dead),
+            Err(_) => match self.liveness_without_pidfd() {
+                Liveness::Dead => Err(Liveness::Dead),
+                Liveness::Alive | Liveness::Unknown => Err(Liveness::Unknown),
+            },
+        }
+    }
+
     fn liveness_by(self, pidfd: &OwnedFd) -> Liveness {
         let found = if self.has_ticks() { start_time(self.pid()) } else { inode(pidfd) };
         match found {
@@ -252,6 +293,16 @@ mod tests {
         }
         let ticks = ProcessId::new(pid, Incarnation::Ticks(1));
         assert_eq!(ticks.liveness_without_pidfd(), Liveness::Dead);
+    }
+
+    #[test]
+    fn a_descriptor_is_of_this_incarnation() {
+        let me = identify_self(getpid()).unwrap();
+        let pidfd = me.pidfd().unwrap();
+        assert_eq!(has_exited(&pidfd), Liveness::Alive);
+        for other in [Incarnation::Inode(1), Incarnation::Ticks(1)] {
+            assert_eq!(ProcessId::new(getpid(), other).pidfd().unwrap_err(), Liveness::Dead);
+        }
     }
 
     #[test]

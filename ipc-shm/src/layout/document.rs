@@ -131,6 +131,19 @@ fn constants_and_kinds() {
     let ours = cfg!(all(target_endian = "little", target_pointer_width = "64"));
     assert_eq!(ours, u64::from(ARCH) == arch);
 
+    let found: Vec<_> = table("Waiting", "| bit | name | set by | says |")
+        .iter()
+        .map(|row| (row[1].replace('`', ""), 1 << number(&row[0])))
+        .collect();
+    let expected = [
+        ("MUST_FENCE", MUST_FENCE),
+        ("PLAIN", PLAIN),
+        ("POLLABLE", POLLABLE),
+        ("PRODUCER_ARMED", PRODUCER_ARMED),
+        ("CONSUMER_ARMED", CONSUMER_ARMED),
+    ];
+    assert_eq!(found, expected.map(|(name, bit)| (name.to_string(), bit)));
+
     let kinds = table("Kinds", "| kind | number | places |");
     for row in &kinds {
         let kind = Kind::from_bits(number(&row[1]) as u32).expect("a kind");

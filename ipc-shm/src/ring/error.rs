@@ -250,10 +250,14 @@ pub enum RoleError {
     Corrupt,
     /// This process has no identity by which others could tell its death.
     NoIdentity(NoIdentity),
-    /// The ring could not be mapped once more for the new handle.
+    /// The ring could not be mapped once more for the new handle, or its socket not copied.
     Os(Errno),
     /// An end that does not trust the other one was asked for, of a ring whose memory could be taken away.
     NotSealed,
+    /// The ring is [pollable](super::pollable): whoever takes an end needs the socket of its side, to tell the other side by it.
+    NoSocket,
+    /// The ring was given sockets, and somebody has taken an end of it without: he cannot tell anybody by them.
+    NotPollable,
 }
 
 impl fmt::Display for RoleError {
@@ -262,10 +266,12 @@ impl fmt::Display for RoleError {
             Self::Taken { owner } => write!(f, "{owner} has this end of the ring"),
             Self::Corrupt => f.write_str(CORRUPT),
             Self::NoIdentity(error) => error.fmt(f),
-            Self::Os(errno) => write!(f, "cannot map the ring: {errno}"),
+            Self::Os(errno) => write!(f, "cannot map the ring, or copy its socket: {errno}"),
             Self::NotSealed => {
                 f.write_str("the ring's memory could be taken away by an untrusted peer")
             }
+            Self::NoSocket => f.write_str("the ring is pollable, and its socket is not here"),
+            Self::NotPollable => f.write_str("the ring has been used without its sockets"),
         }
     }
 }

@@ -15,6 +15,9 @@ use core::ptr::NonNull;
 #[cfg(not(loom))]
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
+use super::pollable::Sockets;
+use super::pollable::line::Line;
+use super::role::Party;
 use super::{RingError, RoleError};
 #[cfg(not(loom))]
 use crate::region::Mapping;
@@ -27,8 +30,8 @@ use crate::{
 #[cfg(any(feature = "alloc", loom))]
 use alloc::{sync::Arc, vec::Vec};
 
-/// Where a ring is: `H` is its head, and `S` a slot.
-pub(super) struct Home<'r, H, S>(Memory<'r, H, S>);
+/// Where a ring is: `H` is its head, and `S` a slot. And what its ends are told by.
+pub(super) struct Home<'r, H, S>(Memory<'r, H, S>, Sockets);
 
 enum Memory<'r, H, S> {
     #[cfg(not(loom))]
@@ -64,7 +67,7 @@ impl<H: Shareable, S: Shareable> Home<'static, H, S> {
         let mut plan = Plan::of_kind(kind);
         let places = Places::plan_at(align, &mut plan, capacity)?;
         let region = Region::planned(&plan).map_err(RingError::Region)?;
-        Ok(Self(Memory::Own(region, places)))
+        Ok(Self::at(Memory::Own(region, places)))
     }
 
     /// A region that came from another process, if it is of `kind`.
@@ -88,7 +91,7 @@ impl<H: Shareable, S: Shareable> Home<'static, H, S> {
             return Err(AttachError::Kind { found, expected });
         }
         if let (Ok(head), Ok(slots)) = (region.place(0), region.place(1)) {
-            return Ok(Self(Memory::Own(region, Places { head, slots })));
+            return Ok(Self::at(Memory::Own(region, Places { head, slots })));
         }
         let mut plan = Plan::of_kind(kind);
         // Which capacity we would have expected is unknown; the type is what differs.
@@ -111,11 +114,33 @@ impl<H, S> Home<'static, H, S> {
         let mut all = Vec::new();
         all.try_reserve_exact(slots.len()).map_err(|_| RingError::OutOfMemory)?;
         all.extend(slots);
-        Ok(Self(Memory::Heap(Arc::new(Heap { head, slots: all }))))
+        Ok(Self::at(Memory::Heap(Arc::new(Heap { head, slots: all }))))
     }
 }
 
 impl<'r, H, S> Home<'r, H, S> {
+    fn at(memory: Memory<'r, H, S>) -> Self {
+        Self(memory, Sockets::default())
+    }
+
+    /// The same, with `sockets` for its ends.
+    pub(super) fn with_sockets(self, sockets: Sockets) -> Self {
+        Self(self.0, sockets)
+    }
+
+    #[cfg(not(loom))]
+    pub(super) const fn sockets(&self) -> &Sockets {
+        &self.1
+    }
+
+    /// The line for an end that is about to be claimed, if the ring has sockets.
+    pub(super) fn line(&self, of: Party) -> Result<Option<Line>, RoleError> {
+        if self.1.are_none() {
+            return Ok(None);
+        }
+        self.1.line(of).map_err(RoleError::Os)?.ok_or(RoleError::NoSocket).map(Some)
+    }
+
     /// What is at `places` of a larger region.
     #[cfg(not(loom))]
     pub(super) fn in_region(region: &'r Region, places: Places<H, S>) -> Result<Self, PlaceError>
@@ -130,13 +155,13 @@ impl<'r, H, S> Home<'r, H, S> {
         }
         let parts = Parts::new(region.get(places.head)?, region.slice(places.slots)?);
         let place = if region.is_sealed() { Where::Region } else { Where::Anywhere };
-        Ok(Self(Memory::In(parts, place, PhantomData)))
+        Ok(Self::at(Memory::In(parts, place, PhantomData)))
     }
 
     /// `head` and `slots`, of which there is at least one.
     #[cfg(not(loom))]
     pub(super) fn of(head: &'r H, slots: &'r [S]) -> Self {
-        Self(Memory::In(Parts::new(head, slots), Where::Anywhere, PhantomData))
+        Self::at(Memory::In(Parts::new(head, slots), Where::Anywhere, PhantomData))
     }
 
     /// How many slots there are.

@@ -77,6 +77,8 @@
 //! that: 4 µs, and some milliseconds once in a process of several threads. Where a sandbox refuses, the sides fence, which costs
 //! each push and pop about 5 ns.
 //!
+//! Nobody need sleep in here: in a program with an event loop an end is a descriptor, see [`pollable`].
+//!
 //! # Trust
 //!
 //! Each side chooses by the end that it takes whether it trusts the other one, as a type: [`Trusted`] (`ring.producer()`)
@@ -128,6 +130,7 @@ mod copy;
 mod error;
 pub(crate) mod home;
 pub mod indexed;
+pub mod pollable;
 mod role;
 pub mod spsc;
 mod trust;

@@ -19,6 +19,7 @@ use ipc_core::identity::{DomainCell, Identity, Liveness, ProcessId};
 use ipc_core::primitive::{AtomicU64, Ordering, identity};
 
 use super::RoleError;
+use crate::layout::Roles;
 
 /// How often a claim may find that the role has just changed hands and is free again. Processes that claim, die and
 /// close do that to each other once or twice; only somebody who writes to the word for its own sake does it so often.
@@ -46,6 +47,30 @@ pub enum Peer {
 }
 
 static_assertions::assert_impl_all!(Peer: Send, Sync);
+
+/// One of the two who have a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Party {
+    Producer,
+    Consumer,
+}
+
+impl Party {
+    pub(super) const fn other(self) -> Self {
+        match self {
+            Self::Producer => Self::Consumer,
+            Self::Consumer => Self::Producer,
+        }
+    }
+
+    pub(super) const fn role(self, roles: &Roles) -> Role<'_> {
+        let word = match self {
+            Self::Producer => &roles.producer,
+            Self::Consumer => &roles.consumer,
+        };
+        Role { word, domain: &roles.domain }
+    }
+}
 
 /// One role of a ring.
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +146,18 @@ impl Role<'_> {
         }
     }
 
+    /// Whose death this process could be told by the kernel, if anybody's is of interest.
+    pub(super) fn mortal(self) -> Mortal {
+        // Acquire: the owner's admission to the domain comes with its claim.
+        match (owner(self.word.load(Ordering::Acquire)), identity::current()) {
+            // An impossible word is nobody who could die; and nobody sees his own death.
+            (Ok(None) | Err(_), _) => Mortal::Nobody,
+            (Ok(Some(owner)), Ok(me)) if owner == me.id => Mortal::Nobody,
+            (Ok(Some(owner)), Ok(me)) if self.domain.judges(me.domain) => Mortal::Process(owner),
+            (Ok(Some(_)), _) => Mortal::Unknown,
+        }
+    }
+
     fn look(self, owner: ProcessId, me: Identity) -> Liveness {
         if owner == me.id {
             Liveness::Alive
@@ -130,6 +167,17 @@ impl Role<'_> {
             Liveness::Unknown
         }
     }
+}
+
+/// Who has a role and could die in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mortal {
+    /// The role is vacant, or this very process has it.
+    Nobody,
+    /// This process.
+    Process(ProcessId),
+    /// A process of which this one can learn nothing.
+    Unknown,
 }
 
 fn owner(word: u64) -> Result<Option<ProcessId>, RoleError> {

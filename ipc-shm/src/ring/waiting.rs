@@ -48,8 +48,56 @@ use ipc_core::primitive::{Ordering, asymmetric, fence, has_passed};
 use ipc_sync::{EventCount, Look, WaitError};
 
 use super::error::Refused;
-use super::{PopError, PopWaitError, PushError, PushWaitError};
-use crate::layout::{MUST_FENCE, Roles};
+use super::pollable::line::Line;
+use super::role::Party;
+use super::{PopError, PopWaitError, PushError, PushWaitError, RoleError};
+use crate::layout::{CONSUMER_ARMED, MUST_FENCE, PLAIN, POLLABLE, PRODUCER_ARMED, Roles};
+
+impl Party {
+    /// Where it waits.
+    pub(super) const fn count(self, roles: &Roles) -> &EventCount {
+        match self {
+            Self::Producer => &roles.not_full,
+            Self::Consumer => &roles.not_empty,
+        }
+    }
+
+    /// The bit that says that it is to be told by its line.
+    pub(super) const fn armed(self) -> u32 {
+        match self {
+            Self::Producer => PRODUCER_ARMED,
+            Self::Consumer => CONSUMER_ARMED,
+        }
+    }
+}
+
+/// Before a claim: the ring is one whose ends have lines, or one whose ends have none, from its first claim on. Else
+/// somebody would rely on being told by a line, and the other one would have none.
+pub(super) fn settle(roles: &Roles, line: Option<&Line>) -> Result<(), RoleError> {
+    let (ours, theirs, error) = match line {
+        Some(_) => (POLLABLE, PLAIN, RoleError::NotPollable),
+        None => (PLAIN, POLLABLE, RoleError::NoSocket),
+    };
+    let mut seen = roles.waiting.load(Ordering::Relaxed);
+    for _ in 0..CHANGES {
+        if seen & theirs != 0 {
+            return Err(error);
+        }
+        if seen & ours != 0 {
+            return Ok(());
+        }
+        let orders = (Ordering::Relaxed, Ordering::Relaxed);
+        match roles.waiting.compare_exchange(seen, seen | ours, orders.0, orders.1) {
+            Ok(_) => return Ok(()),
+            Err(found) => seen = found,
+        }
+    }
+    // Ends are armed now and then. Somebody writes there for its own sake.
+    Err(RoleError::Corrupt)
+}
+
+/// How often the word may change under a claim.
+const CHANGES: usize = 100;
 
 pub(super) use forms::{forms, slot_forms};
 
@@ -62,6 +110,10 @@ pub(super) struct Bell {
     /// Where the other end waits.
     count: NonNull<EventCount>,
     roles: NonNull<Roles>,
+    /// Who has the other end.
+    other: Party,
+    /// What tells it in its event loop.
+    line: Option<Line>,
 }
 
 // SAFETY: roles and event counts are shared by all threads that want to.
@@ -70,10 +122,11 @@ unsafe impl Send for Bell {}
 unsafe impl Sync for Bell {}
 
 impl Bell {
-    /// The bell of an end that this process has just claimed; the other one waits at `count`.
-    pub(super) fn new(roles: &Roles, count: fn(&Roles) -> &EventCount) -> Self {
-        let is_registered = asymmetric::register();
-        let mut bell = Self { watched: None, count: count(roles).into(), roles: roles.into() };
+    /// The bell of the end that this process has just claimed as `me`.
+    pub(super) fn new(roles: &Roles, me: Party, line: Option<Line>) -> Self {
+        let (is_registered, other) = (asymmetric::register(), me.other());
+        let count = other.count(roles).into();
+        let mut bell = Self { watched: None, count, roles: roles.into(), other, line };
         if is_registered {
             bell.watched = Some(bell.count);
             bell.look_at_fence();
@@ -104,7 +157,48 @@ impl Bell {
         if count.is_awaited() {
             self.look_at_fence();
             count.notify_one();
+            self.tell_by_line();
         }
+    }
+
+    /// Comes after the notification. That revokes the announcement of whoever is armed, maybe only just now; so what is
+    /// looked at here is at least as new, or an announcement would be gone and nobody told.
+    fn tell_by_line(&self) {
+        let Some(line) = &self.line else { return };
+        // SAFETY: the handle keeps its roles alive.
+        let roles = unsafe { self.roles.as_ref() };
+        // SYNC: armed (the fence in `pollable::arm`).
+        fence(Ordering::SeqCst);
+        if roles.waiting.fetch_and(!self.other.armed(), Ordering::AcqRel) & self.other.armed() != 0
+        {
+            self.ring_line(line);
+        }
+    }
+
+    fn ring_line(&self, line: &Line) {
+        if !line.ring() {
+            // The kernel had no memory for that. Whoever publishes next tries again.
+            // SAFETY: the handle keeps its roles alive.
+            let roles = unsafe { self.roles.as_ref() };
+            roles.waiting.fetch_or(self.other.armed(), Ordering::AcqRel);
+            drop(self.other.count(roles).prepare());
+        }
+    }
+
+    /// Tells whoever waits, on either side, that this end was claimed or closed.
+    pub(super) fn tell_all(&self) {
+        // SAFETY: the handle keeps its roles alive.
+        let roles = unsafe { self.roles.as_ref() };
+        roles.not_empty.notify_all();
+        roles.not_full.notify_all();
+        // Whether or not it is armed: of somebody who was the first to claim this end, and was killed as he told, with the
+        // bit taken back and no byte sent, the kernel tells nobody.
+        self.line.iter().for_each(|line| self.ring_line(line));
+    }
+
+    /// The line, if the ring has any.
+    pub(super) const fn line(&self) -> Option<&Line> {
+        self.line.as_ref()
     }
 
     fn look_at_fence(&mut self) {
@@ -116,19 +210,16 @@ impl Bell {
     }
 }
 
-/// Tells whoever waits, on either side, that an end was claimed or closed.
-pub(super) fn tell_all(roles: &Roles) {
-    roles.not_empty.notify_all();
-    roles.not_full.notify_all();
-}
-
 /// What the waits of all rings ask of an end.
 pub(super) trait Waits {
     /// The ring's roles, which live as long as the end.
     fn roles(&self) -> NonNull<Roles>;
 
-    /// Where this end waits.
-    fn count(roles: &Roles) -> &EventCount;
+    /// Which end it is.
+    const ME: Party;
+
+    /// Its line, if the ring has any.
+    fn line(&self) -> Option<&Line>;
 
     /// Whether there seems to be something to do: a look at one word, which decides nothing.
     fn glance(&self) -> bool;
@@ -143,9 +234,9 @@ pub(super) fn wait<E: Waits>(end: &mut E, until: Until) -> Result<(), PopWaitErr
     let roles = end.roles();
     // SAFETY: the end keeps them alive, and is borrowed until this returns.
     let roles = unsafe { roles.as_ref() };
-    let waited = E::count(roles).wait_for_by(
+    let waited = E::ME.count(roles).wait_for_by(
         until,
-        || order(roles),
+        || _ = order(roles),
         |look| match look {
             Look::Spin => end.glance().then_some(Ok(())),
             Look::Try | Look::Ask => match end.look(look == Look::Ask) {
@@ -238,13 +329,16 @@ pub(super) fn messages<T>(
     })
 }
 
-/// Between the announcement of a sleep and the look that follows.
-fn order(roles: &Roles) {
+/// Between the announcement of a sleep and the look that follows. `false`: whoever publishes may not have heard yet that
+/// it has to fence, and may miss the announcement.
+pub(super) fn order(roles: &Roles) -> bool {
     // SYNC: announced or seen (`Bell::ring` and `ring_contended`).
-    if !asymmetric::heavy() {
+    let is_ordered = asymmetric::heavy();
+    if !is_ordered {
         roles.waiting.fetch_or(MUST_FENCE, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
+    is_ordered
 }
 
 #[cfg(all(test, not(loom)))]

@@ -29,6 +29,7 @@ import sys
 
 MAGIC = b"ipc-shm\0"
 READY = CLOSED = 1 << 63
+PLAIN, POLLABLE = 2, 4
 HEADER = struct.Struct("=8sQHHIQIIQQQQIII")
 ENTRY = struct.Struct("=QQIIQ")
 DIRECTORY, PAYLOAD, ENTRIES, LINE = 1024, 4096, 96, 128
@@ -257,6 +258,7 @@ class Role:
         self.word = Word(roles + which)
         self.domain = Word(roles + 16, ctypes.c_uint32, EXCHANGE_32)
         self.me = process_word()
+        self.settle(Word(roles + 20, ctypes.c_uint32, EXCHANGE_32))
         while True:
             seen = self.word.load()
             if seen not in (0, CLOSED):
@@ -266,6 +268,15 @@ class Role:
                     raise Refused(f"taken by process {seen & PID_MASK}")
             self.admit()
             if self.word.compare_exchange(seen, self.me):
+                return
+
+    def settle(self, waiting):
+        """The ring is plain, or it has sockets, which this has not."""
+        while True:
+            seen = waiting.load()
+            if seen & POLLABLE:
+                raise Refused("pollable, and its socket is not here")
+            if seen & PLAIN or waiting.compare_exchange(seen, seen | PLAIN):
                 return
 
     def judges(self):

@@ -111,7 +111,7 @@ impl Announced {
 
     /// As [`announce_by`](Self::announce_by), but `None` if somebody was faster [again and again](ATTEMPTS).
     #[inline]
-    fn try_announce_by(&self, order: impl FnOnce()) -> Option<u32> {
+    pub(crate) fn try_announce_by(&self, order: impl FnOnce()) -> Option<u32> {
         let mut word = self.0.word().load(Ordering::Relaxed);
         for _ in 0..ATTEMPTS {
             let is_first = word & GATE != 0;

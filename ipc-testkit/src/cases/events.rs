@@ -16,7 +16,7 @@ use std::thread::yield_now;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::Pid;
 
-use crate::stepkill::procfs::{is_parked, sleeps_in};
+use crate::stepkill::procfs::{is_parked, polls, sleeps_in};
 use crate::sys::{futex_wait, futex_wake};
 
 /// Adds one to a word of the case's shared memory, and wakes whoever waits for that; the sum.
@@ -47,6 +47,14 @@ fn futex(word: &AtomicI32) -> &AtomicU32 {
 pub fn await_sleep(pid: Pid) {
     super::doing("waiting for a process to fall asleep");
     while !is_parked(pid.as_raw_nonzero().get()).expect("a live process") {
+        yield_now();
+    }
+}
+
+/// Waits until `pid` is asleep in a `poll`, of whatever kind.
+pub fn await_sleep_in_poll(pid: Pid) {
+    super::doing("waiting for a process to fall asleep in a poll");
+    while !polls(pid.as_raw_nonzero().get()).expect("a live process") {
         yield_now();
     }
 }

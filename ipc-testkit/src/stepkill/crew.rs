@@ -96,14 +96,15 @@ impl<'a, T: Sync> Crew<'a, T> {
         Ok(None)
     }
 
-    /// Waits until `role` sleeps in a futex inside its part; `false` if it ends or is still awake after `limit`.
+    /// Waits until `role` sleeps in a futex, or polls, inside its part; `false` if it ends or is still awake after `limit`.
     pub(crate) fn wait_parked(&self, role: Role, limit: Duration) -> io::Result<bool> {
         let station = self.control.station(role);
         let pid = self.pid(role);
         let start = Instant::now();
         while start.elapsed() < limit {
             // Running before and after the look: the sleep was in the part and not in the wait for orders.
-            if station.is_running() && procfs::is_parked(pid)? && station.is_running() {
+            let is_parked = || Ok::<_, io::Error>(procfs::is_parked(pid)? || procfs::polls(pid)?);
+            if station.is_running() && is_parked()? && station.is_running() {
                 return Ok(true);
             }
             if station.is_done() {

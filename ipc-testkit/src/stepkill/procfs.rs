@@ -25,6 +25,15 @@ pub(crate) fn is_parked(pid: Pid) -> io::Result<bool> {
     sleeps_in(pid, &[libc::SYS_futex, libc::SYS_futex_waitv])
 }
 
+/// Whether the process sleeps until a descriptor is ready.
+pub(crate) fn polls(pid: Pid) -> io::Result<bool> {
+    // `poll` and `epoll_wait` are not there on younger architectures.
+    let mut calls = vec![libc::SYS_ppoll, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2];
+    #[cfg(target_arch = "x86_64")]
+    calls.extend([libc::SYS_poll, libc::SYS_epoll_wait]);
+    sleeps_in(pid, &calls)
+}
+
 /// Whether the process sleeps in one of these system calls.
 pub(crate) fn sleeps_in(pid: Pid, calls: &[i64]) -> io::Result<bool> {
     if !is_asleep(pid)? {

@@ -16,7 +16,7 @@ use crate::shared::{Extent, Shared};
 /// 1. The state is made anew, and [`setup`](Self::setup) runs in the harness's own process.
 /// 2. The [`holder`](Self::holder) begins; it says [`hold`](Actor::hold) when it is in place.
 /// 3. The [`victim`](Self::victim) is forked and runs up to its [`operation`](Actor::operation), where it stops.
-/// 4. The [`waiters`](Self::waiters) begin one after the other; each must be asleep in a futex before the next one.
+/// 4. The [`waiters`](Self::waiters) begin one after the other; each must be asleep in a futex, or in a poll, before the next one.
 /// 5. The victim executes *k* instructions. If it goes to sleep, that is a kill point too; in rounds with a later kill
 ///    point the holder is released (and [`unblock`](Self::unblock) called), so that the victim comes back.
 /// 6. The [`witness`](Self::witness) looks at the state; SIGKILL; the kernel reports the death.

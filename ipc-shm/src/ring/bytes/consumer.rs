@@ -9,6 +9,8 @@ use alloc::vec::Vec;
 use super::record::{self, Header, WORD};
 use super::{Batch, Peek, PopError, words};
 use crate::ring::indexed::end::{End, Held, Reads};
+use crate::ring::pollable::line::{Line, Watch};
+use crate::ring::pollable::{ArmError, Armed, Arms};
 use crate::ring::{Peer, RoleError, Trust, Trusted, Untrusted};
 
 /// The reading end of a [`Ring`](super::Ring).
@@ -26,8 +28,8 @@ static_assertions::assert_impl_all!(Consumer<'static>: Send, Sync);
 static_assertions::assert_impl_all!(Consumer<'static, Untrusted>: Send, Sync);
 
 impl<'r, M: Trust> Consumer<'r, M> {
-    pub(super) fn claim(ring: Held<'r, u64>) -> Result<Self, RoleError> {
-        Ok(Self { end: End::claim(ring)?, mode: PhantomData })
+    pub(super) fn claim(ring: Held<'r, u64>, line: Option<Line>) -> Result<Self, RoleError> {
+        Ok(Self { end: End::claim(ring, line)?, mode: PhantomData })
     }
 
     /// Copies the next record into the start of `buffer` and releases it. Never waits. Gives its tag and its length.
@@ -196,6 +198,16 @@ pub(super) fn header<M: Trust>(
     match Header::from_word(words::header::<M>(end, record), words as usize) {
         Some(header) => Ok(header),
         None => Err(end.damaged().pop().into()),
+    }
+}
+
+impl<M: Trust> Arms for Consumer<'_, M> {
+    fn line(&self) -> Option<&Line> {
+        self.end.line()
+    }
+
+    fn arm(&mut self, least: u64, watch: &mut Watch) -> Result<Armed, ArmError> {
+        self.end.arm(least, watch)
     }
 }
 

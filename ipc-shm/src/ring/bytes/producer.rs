@@ -6,6 +6,8 @@ use core::marker::PhantomData;
 use super::record::{self, Header, WORD};
 use super::{PushError, Reservation, words};
 use crate::ring::indexed::end::{End, Held, Writes};
+use crate::ring::pollable::line::{Line, Watch};
+use crate::ring::pollable::{ArmError, Armed, Arms};
 use crate::ring::{Peer, RoleError, Trust, Trusted, Untrusted};
 
 /// The writing end of a [`Ring`](super::Ring).
@@ -23,8 +25,8 @@ static_assertions::assert_impl_all!(Producer<'static>: Send, Sync);
 static_assertions::assert_impl_all!(Producer<'static, Untrusted>: Send, Sync);
 
 impl<'r, M: Trust> Producer<'r, M> {
-    pub(super) fn claim(ring: Held<'r, u64>) -> Result<Self, RoleError> {
-        Ok(Self { end: End::claim(ring)?, mode: PhantomData })
+    pub(super) fn claim(ring: Held<'r, u64>, line: Option<Line>) -> Result<Self, RoleError> {
+        Ok(Self { end: End::claim(ring, line)?, mode: PhantomData })
     }
 
     /// Copies `bytes` into the ring, as one record. Never waits.
@@ -113,7 +115,7 @@ impl<'r, M: Trust> Producer<'r, M> {
 
     /// How many words a record of `len` bytes takes, if it may be so long.
     #[inline]
-    pub(super) fn words(&self, len: usize) -> Result<u64, PushError> {
+    pub(in crate::ring) fn words(&self, len: usize) -> Result<u64, PushError> {
         let max = self.max_record();
         if len > max {
             return Err(PushError::TooLong { len, max });
@@ -166,6 +168,16 @@ impl<'r> Producer<'r> {
     pub fn reserve(&mut self, max_len: usize) -> Result<Reservation<'_, 'r>, PushError> {
         self.make_room(max_len)?;
         Ok(Reservation::new(&mut self.end, max_len))
+    }
+}
+
+impl<M: Trust> Arms for Producer<'_, M> {
+    fn line(&self) -> Option<&Line> {
+        self.end.line()
+    }
+
+    fn arm(&mut self, least: u64, watch: &mut Watch) -> Result<Armed, ArmError> {
+        self.end.arm(least, watch)
     }
 }
 

@@ -9,6 +9,8 @@ use super::record::{self, WORD};
 use super::{Consumer, Producer};
 use crate::layout::{Indexes, Payload};
 use crate::ring::indexed::end::Held;
+use crate::ring::pollable::Sockets;
+use crate::ring::role::Party;
 use crate::ring::{RingError, RoleError, Untrusted, home};
 #[cfg(not(loom))]
 use crate::{
@@ -168,13 +170,39 @@ impl<'r> Ring<'r> {
         if self.in_a_row { self.home.hold_in_a_row() } else { self.home.hold() }
     }
 
+    /// The ring, [pollable](crate::ring::pollable) by these: every process that takes an end of it needs them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_shm::ring::{RoleError, pollable::Sockets, bytes::Ring};
+    ///
+    /// let ring = Ring::create(64)?;
+    /// let fd = || ring.as_fd().unwrap().try_clone_to_owned();
+    /// let with = Ring::from_fd(fd()?)?.with_sockets(Sockets::pair()?);
+    /// let producer = with.producer()?;
+    /// assert_eq!(ring.consumer().unwrap_err(), RoleError::NoSocket);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_sockets(self, sockets: Sockets) -> Self {
+        Self { home: self.home.with_sockets(sockets), ..self }
+    }
+
+    /// The sockets of a pollable ring, to be sent to another process beside [`as_fd`](Self::as_fd).
+    #[cfg(not(loom))]
+    #[must_use]
+    pub fn sockets(&self) -> &Sockets {
+        self.home.sockets()
+    }
+
     /// Becomes the ring's producer, where the last one stopped.
     ///
     /// # Errors
     ///
     /// [`RoleError::Taken`] while a process that may be alive has this end, else see [`RoleError`].
     pub fn producer(&self) -> Result<Producer<'r>, RoleError> {
-        Producer::claim(self.hold()?)
+        Producer::claim(self.hold()?, self.home.line(Party::Producer)?)
     }
 
     /// Becomes the ring's consumer, where the last one stopped.
@@ -183,7 +211,7 @@ impl<'r> Ring<'r> {
     ///
     /// As [`producer`](Self::producer).
     pub fn consumer(&self) -> Result<Consumer<'r>, RoleError> {
-        Consumer::claim(self.hold()?)
+        Consumer::claim(self.hold()?, self.home.line(Party::Consumer)?)
     }
 
     /// Becomes the ring's producer, and believes nothing that the other side may have written: see
@@ -235,7 +263,7 @@ impl<'r> Ring<'r> {
     /// ```
     pub fn untrusted_producer(&self) -> Result<Producer<'r, Untrusted>, RoleError> {
         self.home.check_sealed()?;
-        Producer::claim(self.hold()?)
+        Producer::claim(self.hold()?, self.home.line(Party::Producer)?)
     }
 
     /// Becomes the ring's consumer, and believes nothing that the other side may have written.
@@ -245,7 +273,7 @@ impl<'r> Ring<'r> {
     /// As [`untrusted_producer`](Self::untrusted_producer).
     pub fn untrusted_consumer(&self) -> Result<Consumer<'r, Untrusted>, RoleError> {
         self.home.check_sealed()?;
-        Consumer::claim(self.hold()?)
+        Consumer::claim(self.hold()?, self.home.line(Party::Consumer)?)
     }
 
     /// How many bytes the ring has for records and their headers.

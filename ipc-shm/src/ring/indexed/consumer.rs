@@ -13,6 +13,8 @@ use bytemuck::Pod;
 
 use super::batch::{self, Chunk};
 use super::end::{End, Held, Reads};
+use crate::ring::pollable::line::{Line, Watch};
+use crate::ring::pollable::{ArmError, Armed, Arms};
 use crate::ring::{Peer, PopError, RoleError, Trust, Trusted, Untrusted};
 
 /// The reading end of a [`Ring`](super::Ring).
@@ -30,8 +32,8 @@ static_assertions::assert_impl_all!(Consumer<'static, u64>: Send, Sync);
 static_assertions::assert_impl_all!(Consumer<'static, u64, Untrusted>: Send, Sync);
 
 impl<'r, T: Pod + Send, M: Trust> Consumer<'r, T, M> {
-    pub(super) fn claim(ring: Held<'r, T>) -> Result<Self, RoleError> {
-        Ok(Self { end: End::claim(ring)?, mode: PhantomData })
+    pub(super) fn claim(ring: Held<'r, T>, line: Option<Line>) -> Result<Self, RoleError> {
+        Ok(Self { end: End::claim(ring, line)?, mode: PhantomData })
     }
 
     /// Copies the next message out and releases its slot. Never waits.
@@ -159,6 +161,16 @@ impl<'r, T: Pod + Send> Consumer<'r, T> {
     pub fn peek(&mut self, most: usize) -> Result<Chunk<'_, 'r, T>, PopError> {
         let Some(count) = self.filled(most)? else { panic!("a look at no messages") };
         Ok(Chunk::new(&mut self.end, count))
+    }
+}
+
+impl<T: Pod + Send, M: Trust> Arms for Consumer<'_, T, M> {
+    fn line(&self) -> Option<&Line> {
+        self.end.line()
+    }
+
+    fn arm(&mut self, least: u64, watch: &mut Watch) -> Result<Armed, ArmError> {
+        self.end.arm(least, watch)
     }
 }
 

@@ -29,12 +29,13 @@ use bytemuck::Pod;
 use ipc_core::identity::ProcessId;
 use ipc_core::os::Until;
 use ipc_core::primitive::{AtomicU64, Ordering, killed};
-use ipc_sync::EventCount;
 
 use crate::layout::{Indexes, Payload, Roles};
 use crate::ring::error::Refused;
-use crate::ring::role::{Misses, Role};
-use crate::ring::waiting::{Bell, Waits, tell_all, wait};
+use crate::ring::pollable::line::{Line, Watch};
+use crate::ring::pollable::{self, ArmError, Armed};
+use crate::ring::role::{Misses, Party, Role};
+use crate::ring::waiting::{Bell, Waits, settle, wait};
 use crate::ring::{Peer, PopWaitError, RoleError, home};
 
 pub(in crate::ring) type Held<'r, T> = home::Held<'r, Indexes, Payload<T>>;
@@ -65,12 +66,8 @@ pub(in crate::ring) trait Side {
     fn theirs(indexes: &Indexes) -> &AtomicU64;
     /// How far beyond the peer's position this end may go.
     fn reach(capacity: u64) -> u64;
-    /// The roles: this end's, and the peer's.
-    fn roles(roles: &Roles) -> (Role<'_>, Role<'_>);
-    /// Where this end waits.
-    fn count(roles: &Roles) -> &EventCount;
-    /// Where the peer waits.
-    fn their_count(roles: &Roles) -> &EventCount;
+    /// Which it is.
+    const ME: Party;
 }
 
 /// The producer's end.
@@ -82,6 +79,8 @@ pub(in crate::ring) enum Writes {}
 pub(in crate::ring) enum Reads {}
 
 impl Side for Writes {
+    const ME: Party = Party::Producer;
+
     #[inline(always)]
     fn ours(indexes: &Indexes) -> &AtomicU64 {
         &indexes.tail
@@ -96,22 +95,11 @@ impl Side for Writes {
     fn reach(capacity: u64) -> u64 {
         capacity
     }
-
-    fn roles(roles: &Roles) -> (Role<'_>, Role<'_>) {
-        let [producer, consumer] = both(roles);
-        (producer, consumer)
-    }
-
-    fn count(roles: &Roles) -> &EventCount {
-        &roles.not_full
-    }
-
-    fn their_count(roles: &Roles) -> &EventCount {
-        &roles.not_empty
-    }
 }
 
 impl Side for Reads {
+    const ME: Party = Party::Consumer;
+
     #[inline(always)]
     fn ours(indexes: &Indexes) -> &AtomicU64 {
         &indexes.head
@@ -126,37 +114,21 @@ impl Side for Reads {
     fn reach(_: u64) -> u64 {
         0
     }
-
-    fn roles(roles: &Roles) -> (Role<'_>, Role<'_>) {
-        let [producer, consumer] = both(roles);
-        (consumer, producer)
-    }
-
-    fn count(roles: &Roles) -> &EventCount {
-        &roles.not_empty
-    }
-
-    fn their_count(roles: &Roles) -> &EventCount {
-        &roles.not_full
-    }
-}
-
-fn both(roles: &Roles) -> [Role<'_>; 2] {
-    [&roles.producer, &roles.consumer].map(|word| Role { word, domain: &roles.domain })
 }
 
 impl<'r, S: Side, T: Pod + Send> End<'r, S, T> {
     /// Becomes this end of the ring, where the last one stopped. The number of slots is a power of two.
-    pub(in crate::ring) fn claim(ring: Held<'r, T>) -> Result<Self, RoleError> {
+    pub(in crate::ring) fn claim(ring: Held<'r, T>, line: Option<Line>) -> Result<Self, RoleError> {
         debug_assert!(ring.slots().len().is_power_of_two(), "checked where the ring is made");
-        let claimant = S::roles(&ring.head().roles).0.claim()?.id;
+        settle(&ring.head().roles, line.as_ref())?;
+        let claimant = S::ME.role(&ring.head().roles).claim()?.id;
         // What the last owner did to the slots is seen through its end; this orders the rest.
         let position = S::ours(ring.head()).load(Ordering::Acquire);
         let mut end = Self {
             position,
             limit: position,
             mask: ring.slots().len() as u64 - 1,
-            bell: Bell::new(&ring.head().roles, S::their_count),
+            bell: Bell::new(&ring.head().roles, S::ME, line),
             ring,
             misses: Misses::default(),
             claimant,
@@ -165,7 +137,7 @@ impl<'r, S: Side, T: Pod + Send> End<'r, S, T> {
         };
         // None are known to be ours, so this is the first look. The drop of `end` closes the role again.
         end.look().map_err(|_| RoleError::Corrupt)?;
-        tell_all(&end.ring.head().roles);
+        end.bell.tell_all();
         Ok(end)
     }
 
@@ -198,6 +170,20 @@ impl<'r, S: Side, T: Pod + Send> End<'r, S, T> {
     /// Sleeps until `least` slots are ours, not more than the capacity.
     pub(in crate::ring) fn wait(&mut self, least: u64, until: Until) -> Result<(), PopWaitError> {
         wait(&mut Wanted { end: self, least }, until)
+    }
+
+    /// See [`pollable::arm`], for `least` slots.
+    pub(in crate::ring) fn arm(
+        &mut self,
+        least: u64,
+        watch: &mut Watch,
+    ) -> Result<Armed, ArmError> {
+        pollable::arm(&mut Wanted { end: self, least }, watch)
+    }
+
+    /// Its line, if the ring has any.
+    pub(in crate::ring) fn line(&self) -> Option<&Line> {
+        self.bell.line()
     }
 
     /// How many of `count` slots are ours, at least one; `None` if none are asked for.
@@ -251,7 +237,7 @@ impl<'r, S: Side, T: Pod + Send> End<'r, S, T> {
     }
 
     pub(in crate::ring) fn peer(&self) -> Peer {
-        self.roles().1.peer()
+        self.roles()[1].peer()
     }
 
     pub(in crate::ring) fn capacity(&self) -> usize {
@@ -281,7 +267,7 @@ impl<'r, S: Side, T: Pod + Send> End<'r, S, T> {
     /// The peer has not handed over enough.
     #[cold]
     fn refused(&mut self, least: u64, asks: bool) -> Result<u64, Refused> {
-        let (at, role) = ((0, self.limit), S::roles(&self.ring.head().roles).1);
+        let (at, role) = ((0, self.limit), S::ME.other().role(&self.ring.head().roles));
         if !self.misses.peer_is_gone(at, role, asks) {
             return Err(Refused::NotYet);
         }
@@ -290,16 +276,17 @@ impl<'r, S: Side, T: Pod + Send> End<'r, S, T> {
         if known >= least { Ok(known) } else { Err(Refused::Disconnected) }
     }
 
-    fn roles(&self) -> (Role<'_>, Role<'_>) {
-        S::roles(&self.ring.head().roles)
+    /// Its own role, and the peer's.
+    fn roles(&self) -> [Role<'_>; 2] {
+        [S::ME, S::ME.other()].map(|party| party.role(&self.ring.head().roles))
     }
 }
 
 impl<S: Side, T: Pod + Send> Drop for End<'_, S, T> {
     fn drop(&mut self) {
         if !killed() {
-            self.roles().0.close(self.claimant);
-            tell_all(&self.ring.head().roles);
+            self.roles()[0].close(self.claimant);
+            self.bell.tell_all();
         }
     }
 }
@@ -312,12 +299,14 @@ struct Wanted<'a, 'r, S: Side, T: Pod + Send> {
 }
 
 impl<S: Side, T: Pod + Send> Waits for Wanted<'_, '_, S, T> {
+    const ME: Party = S::ME;
+
     fn roles(&self) -> NonNull<Roles> {
         (&self.end.ring.head().roles).into()
     }
 
-    fn count(roles: &Roles) -> &EventCount {
-        S::count(roles)
+    fn line(&self) -> Option<&Line> {
+        self.end.bell.line()
     }
 
     fn glance(&self) -> bool {
@@ -355,8 +344,8 @@ mod tests {
         indexes.head.store(head, Ordering::Relaxed);
         let slots: Vec<_> = (0..capacity).map(|_| Payload(UnsafeCell::new(0_u64))).collect();
         let home = Home::boxed(indexes, slots.into_iter()).unwrap();
-        let writes = End::claim(home.hold()?)?;
-        Ok((writes, End::claim(home.hold()?)?))
+        let writes = End::claim(home.hold()?, None)?;
+        Ok((writes, End::claim(home.hold()?, None)?))
     }
 
     #[test]

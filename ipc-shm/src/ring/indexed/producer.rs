@@ -13,6 +13,8 @@ use bytemuck::Pod;
 
 use super::batch::{self, Reservation};
 use super::end::{End, Held, Writes};
+use crate::ring::pollable::line::{Line, Watch};
+use crate::ring::pollable::{ArmError, Armed, Arms};
 use crate::ring::{Peer, PushError, RoleError, Trust, Trusted, Untrusted};
 
 /// The writing end of a [`Ring`](super::Ring).
@@ -30,8 +32,8 @@ static_assertions::assert_impl_all!(Producer<'static, u64>: Send, Sync);
 static_assertions::assert_impl_all!(Producer<'static, u64, Untrusted>: Send, Sync);
 
 impl<'r, T: Pod + Send, M: Trust> Producer<'r, T, M> {
-    pub(super) fn claim(ring: Held<'r, T>) -> Result<Self, RoleError> {
-        Ok(Self { end: End::claim(ring)?, mode: PhantomData })
+    pub(super) fn claim(ring: Held<'r, T>, line: Option<Line>) -> Result<Self, RoleError> {
+        Ok(Self { end: End::claim(ring, line)?, mode: PhantomData })
     }
 
     /// Copies `message` into the next slot, if that is free. Never waits.
@@ -156,6 +158,16 @@ impl<'r, T: Pod + Send> Producer<'r, T> {
     pub fn reserve(&mut self, count: usize) -> Result<Reservation<'_, 'r, T>, PushError<()>> {
         let Some(count) = self.room(count)? else { panic!("a reservation of no slots") };
         Ok(Reservation::new(&mut self.end, count))
+    }
+}
+
+impl<T: Pod + Send, M: Trust> Arms for Producer<'_, T, M> {
+    fn line(&self) -> Option<&Line> {
+        self.end.line()
+    }
+
+    fn arm(&mut self, least: u64, watch: &mut Watch) -> Result<Armed, ArmError> {
+        self.end.arm(least, watch)
     }
 }
 

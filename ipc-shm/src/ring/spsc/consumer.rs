@@ -15,14 +15,15 @@ use core::ptr::NonNull;
 use bytemuck::Pod;
 use ipc_core::identity::ProcessId;
 use ipc_core::primitive::{Ordering, killed};
-use ipc_sync::EventCount;
 
 use super::cursor::Cursor;
 use super::slots::{Held, Position};
 use crate::layout::{FULL, LAP, Roles};
 use crate::ring::error::Refused;
-use crate::ring::role::{Misses, Role};
-use crate::ring::waiting::{Bell, Waits, tell_all};
+use crate::ring::pollable::line::{Line, Watch};
+use crate::ring::pollable::{self, ArmError, Armed, Arms};
+use crate::ring::role::{Misses, Party, Role};
+use crate::ring::waiting::{Bell, Waits, settle};
 use crate::ring::{Peer, PopError, RoleError, Trust, Trusted, Untrusted};
 
 /// The reading end of a [`Ring`](super::Ring).
@@ -46,14 +47,15 @@ static_assertions::assert_impl_all!(Consumer<'static, u64>: Send, Sync);
 static_assertions::assert_impl_all!(Consumer<'static, u64, Untrusted>: Send, Sync);
 
 impl<'r, T: Pod + Send, M: Trust> Consumer<'r, T, M> {
-    pub(super) fn claim(ring: Held<'r, T>) -> Result<Self, RoleError> {
+    pub(super) fn claim(ring: Held<'r, T>, line: Option<Line>) -> Result<Self, RoleError> {
+        settle(ring.head(), line.as_ref())?;
         let claimant = own(ring.head()).claim()?.id;
         let Some(position) = Position::find(ring.as_slice(), |sequence| sequence / LAP) else {
             own(ring.head()).close(claimant);
             return Err(RoleError::Corrupt);
         };
-        let bell = Bell::new(ring.head(), |roles| &roles.not_full);
-        tell_all(ring.head());
+        let bell = Bell::new(ring.head(), Party::Consumer, line);
+        bell.tell_all();
         let cursor = Cursor::new(ring, position);
         let misses = Misses::default();
         Ok(Self { cursor, claimant, corrupt: false, misses, bell, mode: PhantomData })
@@ -173,12 +175,14 @@ impl<'r, T: Pod + Send, M: Trust> Consumer<'r, T, M> {
 }
 
 impl<T: Pod + Send, M: Trust> Waits for Consumer<'_, T, M> {
+    const ME: Party = Party::Consumer;
+
     fn roles(&self) -> NonNull<Roles> {
         self.cursor.roles().into()
     }
 
-    fn count(roles: &Roles) -> &EventCount {
-        &roles.not_empty
+    fn line(&self) -> Option<&Line> {
+        self.bell.line()
     }
 
     fn glance(&self) -> bool {
@@ -192,19 +196,30 @@ impl<T: Pod + Send, M: Trust> Waits for Consumer<'_, T, M> {
     }
 }
 
+impl<T: Pod + Send, M: Trust> Arms for Consumer<'_, T, M> {
+    fn line(&self) -> Option<&Line> {
+        self.bell.line()
+    }
+
+    /// It goes on by one slot at a time, whatever `least` says.
+    fn arm(&mut self, _: u64, watch: &mut Watch) -> Result<Armed, ArmError> {
+        pollable::arm(self, watch)
+    }
+}
+
 fn own(roles: &Roles) -> Role<'_> {
-    Role { word: &roles.consumer, domain: &roles.domain }
+    Party::Consumer.role(roles)
 }
 
 fn other(roles: &Roles) -> Role<'_> {
-    Role { word: &roles.producer, domain: &roles.domain }
+    Party::Producer.role(roles)
 }
 
 impl<T: Pod + Send, M: Trust> Drop for Consumer<'_, T, M> {
     fn drop(&mut self) {
         if !killed() {
             own(self.cursor.roles()).close(self.claimant);
-            tell_all(self.cursor.roles());
+            self.bell.tell_all();
         }
     }
 }

@@ -9,6 +9,8 @@ use rustix::fd::{BorrowedFd, OwnedFd};
 
 use super::{Consumer, Producer};
 use crate::layout::{Roles, Slot};
+use crate::ring::pollable::Sockets;
+use crate::ring::role::Party;
 use crate::ring::{RingError, RoleError, Untrusted, home};
 #[cfg(not(loom))]
 use crate::{AttachError, Kind, PlaceError, Plan, Region};
@@ -156,13 +158,39 @@ impl<'r, T: Pod + Send> Ring<'r, T> {
         Self { home: Home::of(roles, slots) }
     }
 
+    /// The ring, [pollable](crate::ring::pollable) by these: every process that takes an end of it needs them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ipc_shm::ring::{RoleError, pollable::Sockets, spsc::Ring};
+    ///
+    /// let ring = Ring::<u64>::create(8)?;
+    /// let fd = || ring.as_fd().unwrap().try_clone_to_owned();
+    /// let with = Ring::<u64>::from_fd(fd()?)?.with_sockets(Sockets::pair()?);
+    /// let producer = with.producer()?;
+    /// assert_eq!(ring.consumer().unwrap_err(), RoleError::NoSocket);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_sockets(self, sockets: Sockets) -> Self {
+        Self { home: self.home.with_sockets(sockets) }
+    }
+
+    /// The sockets of a pollable ring, to be sent to another process beside [`as_fd`](Self::as_fd).
+    #[cfg(not(loom))]
+    #[must_use]
+    pub fn sockets(&self) -> &Sockets {
+        self.home.sockets()
+    }
+
     /// Becomes the ring's producer, where the last one stopped.
     ///
     /// # Errors
     ///
     /// [`RoleError::Taken`] while a process that may be alive has this end, else see [`RoleError`].
     pub fn producer(&self) -> Result<Producer<'r, T>, RoleError> {
-        Producer::claim(self.home.hold()?)
+        Producer::claim(self.home.hold()?, self.home.line(Party::Producer)?)
     }
 
     /// Becomes the ring's consumer, where the last one stopped.
@@ -171,7 +199,7 @@ impl<'r, T: Pod + Send> Ring<'r, T> {
     ///
     /// As [`producer`](Self::producer).
     pub fn consumer(&self) -> Result<Consumer<'r, T>, RoleError> {
-        Consumer::claim(self.home.hold()?)
+        Consumer::claim(self.home.hold()?, self.home.line(Party::Consumer)?)
     }
 
     /// Becomes the ring's producer, and believes nothing that the other side may have written: see
@@ -193,7 +221,7 @@ impl<'r, T: Pod + Send> Ring<'r, T> {
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     pub fn untrusted_producer(&self) -> Result<Producer<'r, T, Untrusted>, RoleError> {
-        Producer::claim(self.home.hold_sealed()?)
+        Producer::claim(self.home.hold_sealed()?, self.home.line(Party::Producer)?)
     }
 
     /// Becomes the ring's consumer, and believes nothing that the other side may have written.
@@ -202,7 +230,7 @@ impl<'r, T: Pod + Send> Ring<'r, T> {
     ///
     /// As [`untrusted_producer`](Self::untrusted_producer).
     pub fn untrusted_consumer(&self) -> Result<Consumer<'r, T, Untrusted>, RoleError> {
-        Consumer::claim(self.home.hold_sealed()?)
+        Consumer::claim(self.home.hold_sealed()?, self.home.line(Party::Consumer)?)
     }
 
     /// How many messages the ring can hold.
