@@ -101,6 +101,7 @@ fn round_trip<const N: usize>(name: &'static str) -> Workload {
         leads: vec![stamped::there_and_back::<N>()],
         peers: vec![
             floor::two_line_ping_pong(),
+            floor::slot_flag_round_trip::<N>(),
             rings::rtrb_round_trip::<N>(),
             rings::ringbuf_round_trip::<N>(),
             channels::array_queue_round_trip::<N>(),

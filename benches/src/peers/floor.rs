@@ -18,6 +18,7 @@ use bytemuck::Zeroable;
 use ipc_core::os::asymmetric;
 
 use crate::payload::{Message, Received, Sent};
+use crate::streams::round_trip;
 use crate::subject::{Done, Ends, Slice, Subject, Wrong};
 use crate::sys::{self, place, place_zeroed};
 use crate::turns::{Handover, Turns};
@@ -113,6 +114,22 @@ pub fn slot_flag_ring<const N: usize>() -> Subject {
         Ends::agreeing(
             move |slice| Ok(sent.each(slice.count, |message| producer.push(message))),
             move |slice| received.each(slice.count, || consumer.pop()),
+        )
+    })
+}
+
+/// There through one slot-flag ring, and back through another: what the payload adds to the ping-pong.
+#[must_use]
+pub fn slot_flag_round_trip<const N: usize>() -> Subject {
+    Subject::processes("slot-flag ring (by hand)", || {
+        let (mut ask, mut requests) = SlotRing::<N>::ends();
+        let (mut reply, mut answers) = SlotRing::<N>::ends();
+        round_trip(
+            Handover::AtOnce,
+            move |message| ask.push(message),
+            move || answers.pop(),
+            move || requests.pop(),
+            move |message| reply.push(message),
         )
     })
 }
