@@ -272,8 +272,8 @@ pub(in crate::ring) fn arm<W: Waits>(end: &mut W, watch: &mut Watch) -> Result<A
     roles.waiting.fetch_or(W::ME.armed(), Ordering::AcqRel);
     // SYNC: armed (the fence in `Bell::tell_by_line`): the bit comes before the announcement.
     fence(Ordering::SeqCst);
-    // If there is no announcement, nothing is ordered either.
-    drop(W::ME.count(roles).try_prepare_by(|| is_ordered = order(roles)));
+    // If there is no announcement, nothing is ordered either. It stands when the key is gone.
+    let _key = W::ME.count(roles).try_prepare_by(|| is_ordered = order(roles));
     for _ in 0..CHANGES {
         let death = watch.follow(W::ME.other().role(roles));
         match (end.look(death == Death::Past), death) {
