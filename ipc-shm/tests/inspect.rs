@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
+use ipc_core::process::fork_fn;
 use ipc_shm::ring::spsc::Ring;
 use ipc_shm::{Plan, RawValue, Region, describe};
 use ipc_testkit::cases::{self, doing};
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
         ("every_region_of_a_process", every_region_of_a_process),
         ("what_cannot_be_attached", what_cannot_be_attached),
         ("what_is_no_region", what_is_no_region),
+        ("becomes_a_pipe_meanwhile", becomes_a_pipe_meanwhile),
         ("wrong_arguments", wrong_arguments),
         ("nobody_reads_on", nobody_reads_on),
     ])
@@ -168,6 +170,50 @@ fn what_is_no_region() {
         let (code, _, errors) = inspect(&[number]);
         assert!(code == Some(2) && errors.contains("is not open"), "{errors}");
     }
+}
+
+/// A file that somebody replaces by a pipe after it was looked at and before it is opened.
+fn becomes_a_pipe_meanwhile() {
+    use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
+    use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
+    // Who may write to a pipe is both ends of it, and never waits for the other one.
+    if rustix::process::geteuid().is_root()
+        && remove_capability_from_bounding_set(CapabilitySet::DAC_OVERRIDE).is_err()
+    {
+        cases::skip("only who may drop a capability can do without it");
+    }
+    let folder = std::env::temp_dir().join(format!("ipc-inspect-race-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let (path, pipe) = (folder.join("path"), folder.join("pipe"));
+    std::fs::write(&path, bytes(&planned())).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).unwrap();
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).unwrap();
+    let mut racer = fork_fn(|| {
+        // Each for a time that differs, so that it does not keep step with whoever looks.
+        for turn in 0_u32.. {
+            renameat_with(CWD, &path, CWD, &pipe, RenameFlags::EXCHANGE).expect("both are there");
+            (0..turn.wrapping_mul(37) % 1009).for_each(|_| core::hint::spin_loop());
+        }
+        0
+    })
+    .unwrap();
+    let (mut regions, mut others) = (0, 0);
+    for run in 0..2000 {
+        if run >= 100 && regions > 0 && others > 0 {
+            break;
+        }
+        match inspect(&[path.to_str().unwrap()]) {
+            // On a disk nothing can be attached.
+            (Some(0 | 1), text, _) if text.contains("RawValue<u64>") => regions += 1,
+            (Some(2), _, errors) if errors.contains("not a region") => others += 1,
+            ended => panic!("{ended:?}"),
+        }
+    }
+    println!("{regions} times a region, {others} times a pipe");
+    racer.kill().unwrap();
+    racer.wait().unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(regions > 0 && others > 0, "{regions} and {others}");
 }
 
 fn wrong_arguments() {

@@ -9,10 +9,12 @@ mod tool {
     use std::io::{self, Write};
     use std::os::fd::{AsFd, BorrowedFd};
     use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
     use std::path::{Path, PathBuf};
     use std::process::ExitCode;
 
     use ipc_shm::describe::DescribeError;
+    use rustix::fs::OFlags;
 
     const HELP: &str = "\
 ipc-inspect: what is in a region of shared memory
@@ -146,9 +148,12 @@ Nothing is written, mapped or claimed. The program ends with
         if !fs::metadata(path)?.is_file() {
             return Err(io::Error::other(DescribeError::NotARegion.to_string()));
         }
+        // By now it may have become a pipe, which must not keep us waiting for its other end, or a terminal.
+        let still = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
+        let open =
+            |write| OpenOptions::new().read(true).write(write).custom_flags(still).open(path);
         // Nothing is written, but whether it could be is a part of the description.
-        let both = OpenOptions::new().read(true).write(true).open(path);
-        both.or_else(|_| File::open(path))
+        open(true).or_else(|_| open(false))
     }
 
     fn path(name: &OsStr) -> PathBuf {
