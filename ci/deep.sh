@@ -103,6 +103,7 @@ proofs() {
         target=$(basename "$target" .rs)
         prove "fuzz $target, $FUZZ_SECONDS s" 'Done [0-9]+ runs' fuzz "$target"
     done
+    prove 'fuzz finds planted bugs' '^planted: ' planted_bugs
 }
 
 # The standard library is not instrumented; what the tests leave mapped on purpose is no leak.
@@ -111,17 +112,48 @@ hostile_with_sanitizer() {
         cargo +nightly test -p ipc-shm --release --target "$(rustc -vV | sed -n 's/^host: //p')" --test hostile
 }
 
-# From the committed inputs on; what is one for any ring of slots is one for each.
+# From the committed inputs on.
 fuzz() {
+    fuzzing_inputs "$1" "fuzz/corpus/$1"
+    cargo +nightly fuzz run --fuzz-dir fuzz "$1" -- -max_total_time="$FUZZ_SECONDS" -malloc_limit_mb=64
+}
+
+# fuzzing_inputs TARGET FOLDER: puts the committed inputs there, and the tool where it is found. What is an input for any ring
+# of slots is one for each.
+fuzzing_inputs() {
     local inputs=$1
     case $1 in ring_spsc | ring_indexed) inputs=rings ;; esac
+    export PATH="$PWD/target/tools/bin:$PATH"
     if ! cargo +nightly fuzz --version > /dev/null 2>&1; then
         cargo install --locked --root target/tools cargo-fuzz
-        export PATH="$PWD/target/tools/bin:$PATH"
     fi
-    mkdir -p "fuzz/corpus/$1"
-    cp ipc-*/tests/corpus/"$inputs"/* "fuzz/corpus/$1"
-    cargo +nightly fuzz run --fuzz-dir fuzz "$1" -- -max_total_time="$FUZZ_SECONDS" -malloc_limit_mb=64
+    mkdir -p "$2"
+    cp ipc-*/tests/corpus/"$inputs"/* "$2"
+}
+
+# The control of the fuzzing: each target must find the bug that the feature `planted-bug` puts into what it tests, within a
+# minute, from the committed inputs on and from nothing else. A target that ends for another reason has not found it.
+planted_bugs() {
+    local target folder began
+    for target in fuzz/fuzz_targets/*.rs; do
+        target=$(basename "$target" .rs)
+        folder=$rows/planted-$target
+        fuzzing_inputs "$target" "$folder/corpus" || return
+        mkdir -p "$folder/found"
+        cargo +nightly fuzz build --fuzz-dir fuzz --features planted-bug "$target" || return
+        began=$SECONDS
+        if cargo +nightly fuzz run --fuzz-dir fuzz --features planted-bug "$target" "$folder/corpus" \
+            -- -max_total_time=60 -malloc_limit_mb=64 -artifact_prefix="$folder/found/" > "$folder/log" 2>&1; then
+            echo "$target: the planted bug is not found in 60 s"
+            return 1
+        fi
+        # The panic of the harness itself, and the input that leads to it.
+        if ! grep -q "panicked at fuzz_targets/$target.rs" "$folder/log" || [ -z "$(ls "$folder/found")" ]; then
+            cat "$folder/log"
+            return 1
+        fi
+        echo "planted: $target, found after $((SECONDS - began)) s"
+    done
 }
 
 listing=yes
