@@ -57,6 +57,19 @@ const PATIENCE: Duration = Duration::from_secs(1);
 ///
 /// A region that has lost its name goes on for whoever has it.
 ///
+/// # Daemons and containers
+///
+/// Whether a region may be [replaced](Self::create_or_replace) is asked of its creator alone: the process that called
+/// `create_new` or `create_or_replace`, not those that use it. A daemon that forks and lets its parent end makes its
+/// region *after* the last fork; else the next start takes the region for one that was left behind, and the name for its
+/// own, while the daemon still lives.
+///
+/// A container has a `/dev/shm` of its own, often of 64 MiB only, unless it is told to share one. Where several share
+/// one, each has its own pid namespace as a rule, and then nobody is ever found dead across them:
+/// `create_or_replace` says [`Taken`](NamedError::Taken) for what another container has left, also for what the same one
+/// left before it was started anew. Whoever knows that the old one is gone, such as what starts the container, calls
+/// [`remove`](Self::remove) first.
+///
 /// # What a name costs
 ///
 /// The kernel seals no file that has a name. So a process of the same user may cut it short with `truncate`, and then
