@@ -80,7 +80,7 @@
 //! | [`CONSUMER_ARMED`] | the consumer, likewise | the consumer may |
 //!
 //! ```text
-//! slot:  | sequence, 8 bytes | payload, padded to a multiple of its alignment and of 8 |
+//! slot:  | payload, padded to a multiple of 8 | sequence, 8 bytes | padding to a multiple of the alignment |
 //!
 //! sequence = 2 x lap + full        laps count from 0, modulo 2^63
 //!
@@ -262,8 +262,10 @@ impl Roles {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Slot<T> {
-    pub(crate) sequence: AtomicU64,
     pub(crate) payload: UnsafeCell<T>,
+    /// Behind the payload: of a message of more than one line it is the last one that the producer writes, and the one
+    /// that the consumer watches. In front, that line would go back and forth once more for each message.
+    pub(crate) sequence: AtomicU64,
 }
 
 // SAFETY: the sequence gives the payload to one side at a time, with Release and Acquire.
@@ -331,7 +333,7 @@ const _: () = {
     assert!(offset_of!(Roles, not_empty) == 24 && offset_of!(Roles, not_full) == 32);
     assert!(size_of::<Roles>() == LINE);
     assert!(size_of::<Slot<u8>>() == 16 && size_of::<Slot<u64>>() == 16);
-    assert!(size_of::<Slot<[u64; 7]>>() == 64 && offset_of!(Slot<[u64; 7]>, payload) == 8);
+    assert!(size_of::<Slot<[u64; 7]>>() == 64 && offset_of!(Slot<[u64; 7]>, sequence) == 56);
     assert!(offset_of!(Indexes, tail) == LINE && offset_of!(Indexes, head) == 2 * LINE);
     assert!(size_of::<Indexes>() == 3 * LINE && size_of::<Payload<u64>>() == 8);
     assert!(MAX_ALIGN <= PAYLOAD && PAYLOAD % MAX_ALIGN == 0);

@@ -133,7 +133,8 @@ mod damage_of_stamps {
     use ipc_shm::ring::spsc::{Consumer, Producer, Ring};
     use ipc_shm::ring::{PopError, PushError, RoleError};
 
-    const SLOTS: u64 = 4096 + 128;
+    /// The sequence of the first slot, in a ring of one word each.
+    const SLOTS: u64 = 4096 + 128 + 8;
 
     fn write<T: Pod + Send>(ring: &Ring<'_, T>, offset: u64, word: u64) {
         let file = File::from(ring.as_fd().unwrap().try_clone_to_owned().unwrap());

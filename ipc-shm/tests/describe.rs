@@ -332,7 +332,7 @@ fn a_damaged_ring() {
     let ring = Ring::<u64>::create(4).unwrap();
     let file = file(&ring.as_fd().unwrap());
     let put = |slot: u64, word: u64| {
-        file.write_all_at(&word.to_ne_bytes(), 4096 + 128 + slot * 16).unwrap();
+        file.write_all_at(&word.to_ne_bytes(), 4096 + 128 + slot * 16 + 8).unwrap();
         count(&ring)
     };
     for (slot, word) in [(0, 5), (3, 2), (3, 1 << 63), (0, u64::MAX)] {
@@ -577,7 +577,7 @@ fn a_file_without_end() {
     let damaged = headers::run(&input, Bug::Nothing);
     assert_eq!(damaged, Ok(Outcome::Taken { sound: 0, damaged: 1 }), "one lap is done by 2 slots");
     for slot in 0..4 {
-        input.extend([46 + 16 + 2 * slot, 0, 0, 0]);
+        input.extend([46 + 17 + 2 * slot, 0, 0, 0]);
     }
     let sound = headers::run(&input, Bug::Nothing);
     assert_eq!(sound, Ok(Outcome::Taken { sound: 1, damaged: 0 }));

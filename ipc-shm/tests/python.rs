@@ -364,7 +364,7 @@ fn python_replaces_the_killed() {
 fn damaged_rings() {
     let ring = spsc::Ring::<[u64; 3]>::create(4).unwrap();
     let file = File::from(again(&ring.as_fd().unwrap()));
-    file.write_all_at(&9_u64.to_ne_bytes(), 4096 + 128 + 32).unwrap();
+    file.write_all_at(&9_u64.to_ne_bytes(), 4096 + 128 + 32 + 24).unwrap();
     assert_eq!(refused(&file, &["pop", "1"]), "damaged ring");
     assert!(matches!(ring.consumer().map(drop), Err(RoleError::Corrupt)));
     file.write_all_at(&u64::MAX.to_ne_bytes(), 4096).unwrap();

@@ -158,7 +158,7 @@ impl<'a> Ring<'a> {
         }
         let (slot, align) = (self.slots.size, self.slots.align);
         let (unit, message_size) = match self.layout {
-            // The payload begins at a multiple of its alignment behind the sequence.
+            // Behind it are the sequence and the padding of the slot, which are one alignment together.
             RingLayout::Stamped => (1, Some(slot - align)),
             RingLayout::Indexed => (1, Some(slot)),
             RingLayout::Bytes => (u64::from(slot), None),
@@ -221,7 +221,9 @@ impl<'a> Ring<'a> {
         lap_of: impl Fn(u64) -> u64,
     ) -> Result<Option<(u64, u64)>, Errno> {
         let mut lap = |index| {
-            let sequence = word(self.fd, self.slots.offset + index * u64::from(self.slots.size))?;
+            let behind = (index + 1) * u64::from(self.slots.size);
+            let sequence = self.slots.offset + behind - u64::from(self.slots.align);
+            let sequence = word(self.fd, sequence)?;
             *words = words.number(sequence);
             Ok(lap_of(sequence))
         };

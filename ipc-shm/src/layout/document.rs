@@ -74,14 +74,18 @@ fn rings() {
         "domain" domain: DomainCell, "waiting" waiting: AtomicU32,
         "not_empty" not_empty: EventCount, "not_full" not_full: EventCount);
     fields("Roles", who, &roles);
-    let sequence = ("sequence", offset_of!(Slot<u64>, sequence), Some(8));
-    fields("Stamped ring", who, &[sequence, ("payload", offset_of!(Slot<u64>, payload), None)]);
+    let slot = table("Stamped ring", &std::format!("| offset | size | field | {who} |"));
+    let slot: Vec<_> = slot.iter().map(|row| [&*row[2], &*row[0], &*row[1]]).collect();
+    assert_eq!(slot, [["payload", "0", "-"], ["sequence", "`size - align`", "8"]]);
+    assert_eq!(offset_of!(Slot<[u8; 9]>, payload), 0);
     let indexes = of!(Indexes: "roles" roles: Roles, "tail" tail: u64, "head" head: u64);
     fields("Indexed ring", who, &indexes);
     // The text says how large the structures are.
     assert_eq!((size_of::<Roles>(), size_of::<Indexes>()), (128, 384));
-    // Where a wider payload begins.
-    assert_eq!(offset_of!(Slot<u128>, payload), align_of::<Slot<u128>>());
+    // Where the sequence is: for each alignment, so much before the end.
+    assert_eq!(offset_of!(Slot<[u8; 9]>, sequence), size_of::<Slot<[u8; 9]>>() - 8);
+    assert_eq!(offset_of!(Slot<[u64; 7]>, sequence), size_of::<Slot<[u64; 7]>>() - 8);
+    assert_eq!(offset_of!(Slot<u128>, sequence), size_of::<Slot<u128>>() - align_of::<u128>());
     assert_eq!(size_of::<Payload<[u8; 3]>>(), 3);
     let record = [("size", 0, Some(4)), ("tag", 4, Some(4)), ("bytes", 8, None)];
     fields("Ring of bytes", "what it says", &record);

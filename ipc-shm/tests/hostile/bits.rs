@@ -46,8 +46,8 @@ fn stamped(random: &mut Random) -> Ends {
         memory: memory(ring.as_fd()),
         push: Box::new(move |message| producer.push(message).map_err(without_message)),
         pop: Box::new(move || consumer.pop()),
-        payloads: slots.clone().map(|slot| slot + 8..slot + SLOT).collect(),
-        words: slots.collect(),
+        payloads: slots.clone().map(|slot| slot..slot + SIZE).collect(),
+        words: slots.map(|slot| slot + SIZE).collect(),
         end: ROLES + capacity * SLOT,
     }
 }

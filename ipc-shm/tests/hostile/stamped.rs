@@ -53,18 +53,19 @@ fn subject<T: Pod + Send>(name: &'static str, fill: Fill) -> Ends<T> {
     let size = 8 + size_of::<T>().next_multiple_of(8);
     let start = |i: usize| SLOTS + i % CAPACITY * size;
     let slot = |i| start(i)..start(i) + size;
+    let sequence = |i| start(i) + size - 8;
     Subject {
         name,
         fill,
         arena,
         producer: Box::new(move || ring().untrusted_producer()),
         consumer: Box::new(move || ring().untrusted_consumer()),
-        decisive: (0..CAPACITY).map(start).collect(),
+        decisive: (0..CAPACITY).map(sequence).collect(),
         hidden: [None, None],
         ring: SLOTS..SLOTS + CAPACITY * size,
         pushed: vec![slot(turned + inside)],
         // The sequence only: nobody writes to a message that was read.
-        popped: vec![word(start(turned))],
+        popped: vec![word(sequence(turned))],
     }
 }
 

@@ -304,8 +304,9 @@ class Stamped:
 
     def __init__(self, region, which):
         slots = region.places[1]
-        self.capacity, self.slot, self.payload = slots.count, slots.size, slots.align
-        self.size = self.slot - self.payload
+        self.capacity, self.slot = slots.count, slots.size
+        # The sequence is behind the message.
+        self.size = self.slot - slots.align
         self.first = region.address(1)
         self.role = Role(region.place(0, *self.head), which)
         add = 1 if which == PRODUCER else 0
@@ -319,7 +320,7 @@ class Stamped:
             raise Refused("damaged ring")
 
     def sequence(self, index):
-        return Word(self.first + index * self.slot)
+        return Word(self.first + index * self.slot + self.size)
 
     def advance(self):
         self.index += 1
@@ -334,7 +335,7 @@ class Stamped:
             return False
         if found != free:
             raise Refused("damaged ring")
-        ctypes.memmove(word.address + self.payload, message, len(message))
+        ctypes.memmove(word.address - self.size, message, len(message))
         word.store(free + 1)
         self.advance()
         return True
@@ -347,7 +348,7 @@ class Stamped:
             return None
         if found != free + 1:
             raise Refused("damaged ring")
-        message = ctypes.string_at(word.address + self.payload, self.size)
+        message = ctypes.string_at(word.address - self.size, self.size)
         word.store(free + 2)
         self.advance()
         return message

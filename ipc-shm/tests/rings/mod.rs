@@ -297,8 +297,8 @@ impl TestRing for Stamped {
 
     fn words<T: Message>(capacity: usize) -> Vec<u64> {
         let align = align_of::<T>().max(8);
-        let slot = (align + size_of::<T>().next_multiple_of(align)) as u64;
-        (0..capacity as u64).map(|index| PAYLOAD + LINE + index * slot).collect()
+        let slot = (size_of::<T>().next_multiple_of(align) + align) as u64;
+        (1..=capacity as u64).map(|index| PAYLOAD + LINE + index * slot - align as u64).collect()
     }
 
     /// Two for each lap.
