@@ -32,9 +32,9 @@ pub struct Turns {
     leads: bool,
     /// One trip in so many is timed by itself.
     every: u64,
-    /// Trips before the next of those.
+    /// Something is to be done when so many turns have been given; never, if 0.
     countdown: u64,
-    /// When the trip that is being timed began; 0 if none is.
+    /// When the trip that is being timed began, or among sleepers any time; 0 if there is nothing to do when the turn comes.
     began: u64,
     /// The nanoseconds of all hops to this side, in this slice.
     total: u64,
@@ -77,8 +77,11 @@ impl Turns {
 
     /// A slice of about `count` trips begins. The left side comes here before it gives a turn away.
     pub fn begin(&mut self, count: u64) {
-        self.every = if count > Self::FEW { Self::EVERY } else { 1 };
-        (self.countdown, self.began, self.total) = (0, 0, 0);
+        let asleep = self.handover == Handover::Asleep;
+        self.every = if count > Self::FEW && !asleep { Self::EVERY } else { 1 };
+        self.countdown = u64::from(self.leads || asleep);
+        self.began = u64::from(asleep);
+        self.total = 0;
         self.trips.clear();
         if self.leads {
             self.hops.given.store(0, Relaxed);
@@ -86,18 +89,19 @@ impl Turns {
     }
 
     /// The turn goes to the other side now.
-    #[inline]
+    #[inline(always)]
     pub fn give(&mut self) {
+        self.countdown = self.countdown.wrapping_sub(1);
+        if self.countdown == 0 {
+            self.give_timed();
+        }
+    }
+
+    #[cold]
+    fn give_timed(&mut self) {
+        self.countdown = self.every;
         match self.handover {
-            Handover::AtOnce => {
-                if self.leads {
-                    if self.countdown == 0 {
-                        self.countdown = self.every;
-                        self.began = sys::now();
-                    }
-                    self.countdown -= 1;
-                }
-            }
+            Handover::AtOnce => self.began = sys::now(),
             Handover::Asleep => {
                 let start = sys::now();
                 while sys::now() < start + Handover::UNTIL_ASLEEP {
@@ -109,14 +113,19 @@ impl Turns {
     }
 
     /// The turn has come from the other side. Nothing is accounted for if nobody gave it.
-    #[inline]
+    #[inline(always)]
     pub fn taken(&mut self) {
+        if self.began != 0 {
+            self.taken_timed();
+        }
+    }
+
+    #[cold]
+    fn taken_timed(&mut self) {
         match self.handover {
             Handover::AtOnce => {
-                if self.began != 0 {
-                    self.trips.push((sys::now() - self.began).saturating_sub(*READING));
-                    self.began = 0;
-                }
+                self.trips.push((sys::now() - self.began).saturating_sub(*READING));
+                self.began = 0;
             }
             Handover::Asleep => {
                 let now = sys::now();
