@@ -23,7 +23,7 @@ use crate::ring::{Trust, bytes};
 ///
 /// `E` is a producer or a consumer of any of the rings, and this can be used as such. The descriptor is of interest when it
 /// is readable, and after [`arm`](Self::arm). It is no use to anybody else: do not read it, and do not send it to other
-/// processes.
+/// processes. It is that of this end: two ends that change places (`mem::swap`) are not told of what happens.
 pub struct Pollable<E> {
     end: E,
     watch: Watch,
