@@ -206,7 +206,7 @@ impl<P: End, C: End> Subject<P, C> {
         let values = [somebody, somebody ^ 1, 1 << 31, 1 << 63 | 1];
         let wait = self.attacked(wait, writes).values(values).within(STEPS_OF_A_WAIT);
         // The event count, the roles and the ring, each several times.
-        suite.attack(&wait.at_least(12, 10));
+        suite.attack(&wait.at_least(8, 10));
     }
 
     fn call<'a, E: End>(
