@@ -281,7 +281,7 @@ fn learn_not_to_spin() {
 
 pub(crate) fn judge_claim(error: &RoleError) -> Result<Answer, String> {
     match error {
-        // Nobody but an attacker makes a ring pollable that has been claimed without sockets.
+        // Whoever has the memory can also say that the ring has sockets.
         RoleError::Taken { .. } | RoleError::NoSocket => Ok(Answer::Nothing),
         RoleError::Corrupt => Ok(Answer::Corrupt),
         other => Err(format!("it failed: {other}")),
