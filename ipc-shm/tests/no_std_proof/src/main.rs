@@ -1,17 +1,19 @@
 //! A program without `std` and without an allocator that pushes and pops between two processes, and uses every lock.
 //!
-//! It exits with 0 if everything held, with 101 if an assertion failed. With any argument it asserts something
-//! that is wrong, which shows that its assertions count. Built and run by `ipc-shm/tests/no_std.rs`.
+//! It exits with 0 if everything held, with 101 if an assertion failed. With one argument it asserts something
+//! that is wrong, which shows that its assertions count. With two it uses the region that has the second one as its name.
+//! Built and run by `ipc-shm/tests/no_std.rs`.
 #![no_std]
 #![no_main]
 
+use core::ffi::CStr;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use core::time::Duration;
 
 use ipc_core::process::{Child, ExitStatus, Fork, fork};
 use ipc_shm::ring::spsc::{FixedRing, Ring};
-use ipc_shm::ring::{Peer, PopError, PushError};
+use ipc_shm::ring::{Peer, PopError, PushError, bytes, indexed, spsc};
 use ipc_shm::{Atomic, Plan, Region, Shared};
 use ipc_sync::{
     Barrier, BinarySemaphore, BoundedSemaphore, Condvar, CountingSemaphore, Event, EventCount,
@@ -31,7 +33,13 @@ fn failed(_: &PanicInfo<'_>) -> ! {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn main(arguments: i32, _: *const *const u8) -> i32 {
+extern "C" fn main(arguments: i32, texts: *const *const core::ffi::c_char) -> i32 {
+    if arguments == 3 {
+        // SAFETY: there are three.
+        let name = unsafe { *texts.add(2) };
+        // SAFETY: a string that ends with a zero and stays as it is.
+        return of_another_build(unsafe { CStr::from_ptr(name) }.to_bytes());
+    }
     let expected = if arguments > 1 { 1 } else { 2 };
     shared(expected);
     within_one_process();
@@ -85,6 +93,26 @@ fn shared(expected: u64) {
     assert_eq!(child.wait().unwrap(), ExitStatus::Exited(0));
     assert!(matches!(answers.peer(), Peer::Dead(_)));
     assert_eq!(*region.get(total).unwrap().lock().unwrap(), expected);
+}
+
+/// V05: what a program with `std` has made is the same here.
+fn of_another_build(name: &[u8]) -> i32 {
+    let mut plan = Plan::new();
+    let total = plan.one::<Mutex<u64>>().unwrap();
+    let fixed = plan.one::<FixedRing<[u64; 7], 8>>().unwrap();
+    let stamped = spsc::RingPlace::<u64>::plan(&mut plan, 3).unwrap();
+    let indexed = indexed::RingPlace::<u64>::plan(&mut plan, 4).unwrap();
+    let bytes = bytes::RingPlace::plan(&mut plan, 64).unwrap();
+    let region = Region::named(name).unwrap().open_for(&plan).unwrap();
+    *region.get(total).unwrap().lock().unwrap() += 1;
+    let [first, ..] = region.get(fixed).unwrap().ring().consumer().unwrap().pop().unwrap();
+    let mut producer = Ring::in_region(&region, stamped).unwrap().producer().unwrap();
+    producer.push(first + 1).unwrap();
+    let mut producer = indexed::Ring::in_region(&region, indexed).unwrap().producer().unwrap();
+    producer.push(first + 2).unwrap();
+    let mut producer = bytes::Ring::in_region(&region, bytes).unwrap().producer().unwrap();
+    producer.push(7, b"first + 3").unwrap();
+    0
 }
 
 fn within_one_process() {
