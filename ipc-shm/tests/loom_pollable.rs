@@ -60,6 +60,12 @@ fn main() {
                 });
         }};
     }
+    // Who publishes is late, and looks for a sleeper when its message is gone: then it must not revoke the announcement of
+    // the next sleep without taking the bit that belongs to it.
+    suite = suite.case("late_publisher", 4, &[], || {
+        use stamped::model::*;
+        pair(0, pushes_twice_or_closes, polls_twice_if_open);
+    });
     cases!(stamped, 2, "");
     longer_cases!(stamped, 1, "");
     cases!(indexed, 2, "");
@@ -68,6 +74,10 @@ fn main() {
         cases!(indexed, 3, "deep_");
         longer_cases!(stamped, 2, "deep_");
         longer_cases!(indexed, 2, "deep_");
+        suite = suite.case("deep_late_indexed_publisher", 4, &[], || {
+            use indexed::model::*;
+            pair(0, pushes_twice_or_closes, polls_twice_if_open);
+        });
     }
     suite.run()
 }

@@ -173,6 +173,16 @@ pub(crate) fn pushes_twice(shared: &Shared) {
     forget(writer);
 }
 
+/// The second time only if there is room already; else it closes its end.
+pub(crate) fn pushes_twice_or_closes(shared: &Shared) {
+    let mut writer = shared.writer();
+    shared.push(&mut writer);
+    if writer.push(shared.next()).is_ok() {
+        shared.pushed.fetch_add(1, Relaxed);
+        forget(writer);
+    }
+}
+
 pub(crate) fn closes(shared: &Shared) {
     shared.push(&mut shared.writer());
 }
@@ -195,6 +205,12 @@ pub(crate) fn polls_twice(shared: &Shared) {
     let mut reader = Pollable::new(shared.reader()).unwrap();
     let popped = shared.pop_polling(&mut reader) && shared.pop_polling(&mut reader);
     assert!(popped || shared.is_dead(PRODUCER), "the producer lives");
+    forget(reader);
+}
+
+pub(crate) fn polls_twice_if_open(shared: &Shared) {
+    let mut reader = Pollable::new(shared.reader()).unwrap();
+    let _ = shared.pop_polling(&mut reader) && shared.pop_polling(&mut reader);
     forget(reader);
 }
 
