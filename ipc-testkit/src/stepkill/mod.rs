@@ -114,7 +114,8 @@
 //! | [`hostile`](Suite::hostile) | nobody: special values are planted in each shared word just before it is accessed |
 //! | [`must_fail`](Suite::must_fail) | a control, and succeeds if enough is found wrong with it |
 //!
-//! With `IPC_STEPKILL=deep` in the environment, `pairs` and `beside_frozen` take every instruction for an image.
+//! With `IPC_STEPKILL=deep` in the environment, `pairs` and `beside_frozen` take every instruction for an image (in `pairs`
+//! of long operations, for one of the two victims at a time).
 //!
 //! Somebody who does not come back within the scenario's patience is a wedge: it is reported with the victim's instruction
 //! (`file+offset`, for `addr2line` or `objdump -d`), all processes are replaced, and the pass goes on.

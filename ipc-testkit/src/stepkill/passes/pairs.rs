@@ -1,5 +1,8 @@
 //! Two victims: the first is killed in each image of its operation, the second in each image of its own operation on
 //! what the first has left. With `IPC_STEPKILL=deep` each is killed at every instruction instead.
+//!
+//! Of long operations that would be too many: a second victim is then killed at every instruction after a first one that was
+//! killed in a new image or around a call, and in its own images and calls after all other ones.
 
 use std::io;
 
@@ -7,15 +10,22 @@ use super::super::stage::{Plan, Stage};
 
 pub(crate) const NAME: &str = "pairs of images";
 
+/// More pairs of instructions than this take longer than a quarter of an hour.
+const MANY: usize = 100_000;
+
 pub(crate) fn run<T: Sync>(stage: &mut Stage<'_, T>) -> io::Result<()> {
     let Some(first) = stage.survey(Plan::Plain)? else { return Ok(()) };
-    let points = super::first_points(&first);
+    let (points, marked) = (super::first_points(&first), first.images_and_calls());
+    let length = first.len();
     stage.set_lead(first);
     for point in points {
         let plan = Plan::After { first: point };
         let Some(second) = stage.survey(plan)? else { continue };
         stage.report.instructions = stage.report.instructions.max(second.len());
-        super::kill_at(stage, plan, &second, &super::second_points(&second))?;
+        let too_many = length * second.len() > MANY && !marked.contains(&point);
+        let points =
+            if too_many { second.images_and_calls() } else { super::second_points(&second) };
+        super::kill_at(stage, plan, &second, &points)?;
         super::kill_asleep(stage, plan, &second)?;
     }
     Ok(())
