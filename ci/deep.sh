@@ -108,7 +108,7 @@ proofs() {
 
 # The standard library is not instrumented; what the tests leave mapped on purpose is no leak.
 hostile_with_sanitizer() {
-    RUSTFLAGS="-Zsanitizer=address" ASAN_OPTIONS=detect_leaks=0 CARGO_TARGET_DIR=target/asan \
+    IPC_INSTRUMENTED=1 RUSTFLAGS="-Zsanitizer=address" ASAN_OPTIONS=detect_leaks=0 CARGO_TARGET_DIR=target/asan \
         cargo +nightly test -p ipc-shm --release --target "$(rustc -vV | sed -n 's/^host: //p')" --test hostile
 }
 
