@@ -56,7 +56,7 @@ pub(super) const RECOVERY_LIMIT: Duration = Duration::from_millis(200);
 /// what is slow because of that is slow each time.
 const SLOW_ONE_IN: usize = 1_000;
 
-/// A suite that is not over by then hangs.
+/// A suite that is not over by then hangs. Deep ones may take six times as long.
 const SUITE_LIMIT: Duration = Duration::from_secs(1800);
 
 /// The `main` of a stepkill test: opens a suite, lets `scenarios` run in it, and finishes it.
@@ -118,7 +118,7 @@ impl Suite {
             return Err(Refusal::DebugBuild);
         }
         prepare()?;
-        watchdog::start(SUITE_LIMIT);
+        watchdog::start(if is_deep() { 6 * SUITE_LIMIT } else { SUITE_LIMIT });
         Ok(Self {
             filters: std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect(),
             started: Instant::now(),
