@@ -185,7 +185,7 @@ impl Bell {
             // SAFETY: the handle keeps its roles alive.
             let roles = unsafe { self.roles.as_ref() };
             roles.waiting.fetch_or(self.other.armed(), Ordering::AcqRel);
-            drop(self.other.count(roles).prepare());
+            let _key = self.other.count(roles).try_prepare_by(|| fence(Ordering::SeqCst));
         }
     }
 

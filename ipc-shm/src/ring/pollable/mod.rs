@@ -98,6 +98,8 @@
 //! * The kernel has no [barrier](super#waiting) for both sides, or a sandbox refuses it. Until the other side has heard of
 //!   that, a message may not be told.
 //!
+//! And if the kernel has no memory for the byte of a message, that is told with the next one.
+//!
 //! Where each process has the socket of its own side only, the end of the other one is also seen by that: once nobody has the
 //! other socket, the descriptor is readable, and `arm` says [`HungUp`](ArmError::HungUp).
 //!

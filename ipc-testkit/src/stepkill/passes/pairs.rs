@@ -11,21 +11,22 @@ use super::super::stage::{Plan, Stage};
 pub(crate) const NAME: &str = "pairs of images";
 
 /// More pairs of instructions than this take longer than a quarter of an hour.
-const MANY: usize = 100_000;
+const MANY: usize = 300_000;
 
 pub(crate) fn run<T: Sync>(stage: &mut Stage<'_, T>) -> io::Result<()> {
     let Some(first) = stage.survey(Plan::Plain)? else { return Ok(()) };
     let (points, marked) = (super::first_points(&first), first.images_and_calls());
-    let length = first.len();
+    let count = points.len();
     stage.set_lead(first);
     for point in points {
         let plan = Plan::After { first: point };
         let Some(second) = stage.survey(plan)? else { continue };
         stage.report.instructions = stage.report.instructions.max(second.len());
-        let too_many = length * second.len() > MANY && !marked.contains(&point);
-        let points =
-            if too_many { second.images_and_calls() } else { super::second_points(&second) };
-        super::kill_at(stage, plan, &second, &points)?;
+        let mut seconds = super::second_points(&second);
+        if count * seconds.len() > MANY && !marked.contains(&point) {
+            seconds = second.images_and_calls();
+        }
+        super::kill_at(stage, plan, &second, &seconds)?;
         super::kill_asleep(stage, plan, &second)?;
     }
     Ok(())
