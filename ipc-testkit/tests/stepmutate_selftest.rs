@@ -37,6 +37,9 @@ fn main() -> ExitCode {
         suite.must_fail(&op("unchecked position", Credulous::last_unchecked), "it accessed 0x");
         suite.must_fail(&op("too long", copy).within(60), "it took more than 60 instructions");
         suite.must_fail(&op("as far as the position", Credulous::sum_of_all), "it did not end");
+        let stubborn =
+            op("a change that is tried for ever", Credulous::take_stubbornly).words(0..8);
+        suite.must_fail(&stubborn, "before every instruction: it took more than 500");
         let beside = |q: &Credulous| {
             q.push_beside();
             0

@@ -15,12 +15,12 @@ use super::PAYLOAD;
 /// How many messages each ring holds.
 pub(crate) const CAPACITY: usize = 4;
 /// The words that say who the ends are, of which domain, and who sleeps there.
-const ROLES: Range<usize> = PAYLOAD..PAYLOAD + 40;
+pub(crate) const ROLES: Range<usize> = PAYLOAD..PAYLOAD + 40;
 
 /// No message of up to 64 bytes takes more instructions, even if somebody pretends to sleep.
 const STEPS: usize = 1000;
 /// The same, where the kernel is asked who lives.
-const STEPS_WITH_QUESTIONS: usize = 8000;
+pub(crate) const STEPS_WITH_QUESTIONS: usize = 8000;
 
 /// How long a wait is in vain: more than its steps take before it sleeps.
 const SPAN: Duration = Duration::from_millis(40);
@@ -281,8 +281,10 @@ fn learn_not_to_spin() {
 
 pub(crate) fn judge_claim(error: &RoleError) -> Result<Answer, String> {
     match error {
-        // Whoever has the memory can also say that the ring has sockets.
-        RoleError::Taken { .. } | RoleError::NoSocket => Ok(Answer::Nothing),
+        // Whoever has the memory can also say that the ring has sockets, or has none.
+        RoleError::Taken { .. } | RoleError::NoSocket | RoleError::NotPollable => {
+            Ok(Answer::Nothing)
+        }
         RoleError::Corrupt => Ok(Answer::Corrupt),
         other => Err(format!("it failed: {other}")),
     }

@@ -256,3 +256,32 @@ impl<'a> Waiting<'a> {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use core::time::Duration;
+
+    use ipc_core::clock::Deadline;
+
+    use super::*;
+
+    /// Revoked each time before its sleep, a wait ends all the same.
+    #[test]
+    fn who_is_notified_for_nothing_again_and_again_waits_no_longer() {
+        let announced = Announced::new();
+        let deadline = Deadline::after(Duration::from_millis(20));
+        let (mut attempts, late) = (0, deadline.plus(Duration::from_secs(5)));
+        let waited = announced.wait_for(
+            Until::Deadline(deadline),
+            || (),
+            |_| {
+                attempts += 1;
+                assert!(!late.has_passed(), "attempt number {attempts}");
+                announced.notify_unordered(1);
+                None::<()>
+            },
+        );
+        assert_eq!(waited, Err(WaitError::TimedOut));
+        assert!(deadline.has_passed() && attempts > 10, "{attempts} attempts");
+    }
+}

@@ -45,6 +45,18 @@ impl Credulous {
         sum
     }
 
+    /// Takes the next position, as soon as nobody else writes there.
+    pub fn take_stubbornly(&self) -> u64 {
+        let mut head = self.head.load(Ordering::Relaxed);
+        loop {
+            let (next, order) = (head.wrapping_add(1), Ordering::Relaxed);
+            match self.head.compare_exchange_weak(head, next, order, order) {
+                Ok(_) => return head,
+                Err(found) => head = found,
+            }
+        }
+    }
+
     /// Checks the numbers where they lie, and uses them there: each is below 8, and counted in a table of 8.
     pub fn count_in_place(&self) -> [u8; 8] {
         let tail = (self.tail.load(Ordering::Relaxed) as usize).min(CAPACITY);

@@ -11,7 +11,7 @@ use core::time::Duration;
 use std::io;
 use std::time::Instant;
 
-use super::plan::{Attack, Change, Random, Value, attacks};
+use super::plan::{Attack, Change, Random, Value, attacks, restless};
 use super::stepper::{self, Go, Hook, Registers};
 use super::suite::Most;
 use super::{Answer, Arena, Report, Scenario};
@@ -85,29 +85,30 @@ pub(super) fn play<S, R>(
     report.allowed = most.attacks.min(most.steps / instructions.max(1));
     thin_out(&mut plan, &points, report.allowed);
     let storms = scenario.storms.min(report.allowed / 4);
+    let restless = restless(&scenario.words);
+    let runs = Runs {
+        scenario,
+        points: &points,
+        values: &values,
+        plan: &plan,
+        storms,
+        restless,
+        log: &log,
+    };
     let mut next = 0;
-    while next < plan.len() + storms && !enough(&report.flaws) {
-        let runs = Runs { scenario, points: &points, values: &values, plan: &plan, log: &log };
-        let Some(flaw) = child(scenario, &log, || runs.from(next, plan.len() + storms))? else {
+    while next < runs.len() && !enough(&report.flaws) {
+        let Some(flaw) = child(scenario, &log, || runs.from(next))? else {
             break;
         };
         let run = log.run.load(Ordering::Relaxed) as usize;
-        let what = match plan.get(run) {
-            Some(attack) => {
-                let point = points[attack.point];
-                let back = if attack.back { ", and back again" } else { "" };
-                format!("{}{back}, before {point}", attack.change)
-            }
-            None => format!("storm {}", run - plan.len()),
-        };
-        report.flaws.push(format!("{what}: {flaw}"));
+        report.flaws.push(format!("{}: {flaw}", runs.name(run)));
         next = run + 1;
     }
     report.instructions = instructions;
     report.accesses = points.iter().filter(|p| p.seen != Seen::SystemCall).count();
     report.calls = points.len() - report.accesses;
     report.words = scenario.words.len();
-    report.runs = plan.len() + storms;
+    report.runs = runs.len();
     report.longest = log.longest.load(Ordering::Relaxed) as usize;
     report.answers = core::array::from_fn(|i| log.answers[i].load(Ordering::Relaxed) as usize);
     report.elapsed = start.elapsed();
@@ -271,21 +272,43 @@ impl Hook for Surveyor<'_> {
     }
 }
 
-/// The attacks, one after the other.
+/// The attacks, one after the other: those of one change, the storms, and the words that are never at rest.
 struct Runs<'a, 's, S, R> {
     scenario: &'a Scenario<'s, S, R>,
     points: &'a [Point],
     values: &'a [Value],
     plan: &'a [Attack],
+    storms: usize,
+    restless: Vec<Change>,
     log: &'a Log,
 }
 
 impl<S, R> Runs<'_, '_, S, R> {
-    fn from(&self, first: usize, end: usize) -> Result<(), String> {
-        for run in first..end {
+    fn len(&self) -> usize {
+        self.plan.len() + self.storms + self.restless.len()
+    }
+
+    /// The change that run number `run` makes before every instruction, if it is one of those.
+    fn restless(&self, run: usize) -> Option<Change> {
+        self.restless.get(run.checked_sub(self.plan.len() + self.storms)?).copied()
+    }
+
+    fn name(&self, run: usize) -> String {
+        match (self.plan.get(run), self.restless(run)) {
+            (Some(attack), _) => {
+                let back = if attack.back { ", and back again" } else { "" };
+                format!("{}{back}, before {}", attack.change, self.points[attack.point])
+            }
+            (None, Some(change)) => format!("{change}, before every instruction"),
+            (None, None) => format!("storm {}", run - self.plan.len()),
+        }
+    }
+
+    fn from(&self, first: usize) -> Result<(), String> {
+        for run in first..self.len() {
             self.log.run.store(run as u64, Ordering::Relaxed);
-            match self.plan.get(run) {
-                Some(attack) => {
+            match (self.plan.get(run), self.restless(run)) {
+                (Some(attack), _) => {
                     let peer = Peer {
                         arena: self.scenario.arena,
                         log: self.log,
@@ -298,7 +321,17 @@ impl<S, R> Runs<'_, '_, S, R> {
                     };
                     self.one(&peer, &peer.over, |offset| attack.change.covers(offset))?;
                 }
-                None => {
+                (None, Some(change)) => {
+                    let restless = Restless {
+                        arena: self.scenario.arena,
+                        log: self.log,
+                        change,
+                        within: self.scenario.within,
+                        over: Cell::new(false),
+                    };
+                    self.one(&restless, &restless.over, |offset| change.covers(offset))?;
+                }
+                (None, None) => {
                     let storm = Storm {
                         arena: self.scenario.arena,
                         log: self.log,
@@ -387,6 +420,26 @@ impl Hook for Storm<'_> {
             let value = self.values[random.below(self.values.len())];
             Change::Word(word, value).make(self.arena);
         }
+        go(count, self.within, &self.over)
+    }
+
+    fn fault(&self, _: usize, address: usize, pc: u64) -> bool {
+        self.log.crash(address, pc)
+    }
+}
+
+/// A peer that makes the same change before every instruction: whoever compares and exchanges never finds what he has read.
+struct Restless<'a> {
+    arena: &'a Arena,
+    log: &'a Log,
+    change: Change,
+    within: usize,
+    over: Cell<bool>,
+}
+
+impl Hook for Restless<'_> {
+    fn before(&self, count: usize, _: &Registers) -> Go {
+        self.change.make(self.arena);
         go(count, self.within, &self.over)
     }
 
