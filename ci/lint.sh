@@ -7,7 +7,7 @@ for crate in "${PUBLISHED[@]}"; do packages+=(-p "$crate"); done
 
 step format cargo fmt --all --check
 # Packages with a workspace of their own.
-for package in fuzz benches/peers ipc-shm/tests/no_std_proof; do
+for package in fuzz benches/peers ipc-shm/tests/no_{std,panic}_proof; do
     step "format $package" cargo fmt --manifest-path "$package/Cargo.toml" --check
 done
 step clippy cargo clippy --workspace --all-targets --locked -- -D warnings

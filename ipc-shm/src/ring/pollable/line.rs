@@ -93,6 +93,8 @@ pub struct Line(OwnedFd);
 
 impl Line {
     /// Makes the other side's descriptor readable. Never waits. `false`: there was no memory for that.
+    #[cold]
+    #[inline(never)]
     pub(in crate::ring) fn ring(&self) -> bool {
         // A socket that is full is readable at the other end already; and if nobody has that, nobody need be told.
         let sent = send(&self.0, &[0], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
