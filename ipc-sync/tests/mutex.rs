@@ -1,5 +1,6 @@
 //! `Mutex` between the threads of one process.
 
+use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use core::time::Duration;
 use std::sync::Barrier;
 use std::thread;
@@ -259,6 +260,40 @@ fn foreign_bytes_are_named_corrupt() {
         let lock: Mutex<u64> = unsafe { core::mem::transmute(words) };
         assert!(matches!(lock.lock(), Err(LockError::Corrupt)), "{word:#x}");
     }
+}
+
+/// The word of a lock changes while this thread has it.
+#[test]
+fn foreign_bytes_in_a_lock_that_is_held_are_left_there() {
+    const CANARY: u64 = 0xc5c5_c5c5_c5c5_c5c5;
+    watch();
+    let own = ProcessId::current().unwrap().to_bits();
+    let corrupt = [1_u64 << 40, !0x3f_ffff, 1 << 62, own ^ 1 << 30, own | 1 << 63, own ^ 1, 0];
+    for (resident, word) in [false, true].into_iter().flat_map(|r| corrupt.map(|word| (r, word))) {
+        // SAFETY: never freed, and mapped for as long as the process lives.
+        #[expect(unsafe_code, reason = "a lock that the kernel is told of")]
+        let lock: Mutex<u64> =
+            if resident { unsafe { Mutex::in_region(3) } } else { Mutex::new(3) };
+        let place: &'static (u64, Mutex<u64>, u64) = Box::leak(Box::new((CANARY, lock, CANARY)));
+        let held = place.1.lock().unwrap();
+        // SAFETY: the lock begins with its owner's word, which is atomic and lives for ever.
+        #[expect(unsafe_code, reason = "writing as a hostile process does")]
+        let owner = unsafe { AtomicU64::from_ptr((&raw const place.1).cast_mut().cast()) };
+        assert_eq!(owner.swap(word, SeqCst), own, "this is the owner's word");
+        drop(held);
+        assert_eq!(owner.load(SeqCst), word, "what is not ours is not given up");
+        match place.1.lock_timeout(Duration::from_millis(1)) {
+            Ok(held) => assert!(word == 0 && *held == 3, "{word:#x}"),
+            Err(LockError::Corrupt | LockError::TimedOut) => assert!(word != 0),
+            // Of a process that never was.
+            Err(LockError::Recovered(_)) => assert!([1, 1 << 30].contains(&(word ^ own))),
+            Err(error) => panic!("{word:#x}: {error}"),
+        }
+        assert_eq!((place.0, place.2), (CANARY, CANARY));
+    }
+    // The list of what this thread holds is as it was.
+    let other: &'static Mutex<u64> = Box::leak(Box::new(Mutex::new(7)));
+    assert_eq!(*other.lock().unwrap(), 7);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! What a region with a name is, from its creation to its removal.
 
 use core::sync::atomic::{AtomicU64, Ordering, Ordering::SeqCst};
+use core::time::Duration;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::time::Instant;
 
 use ipc_core::identity::ProcessId;
 use ipc_core::parcel::{Parcel, ParcelError};
@@ -13,6 +15,7 @@ use ipc_shm::ring::{PopError, RoleError};
 use ipc_shm::{
     Atomic, AttachError, CreateError, NamedError, Plan, RawValue, Region, RegionName, Shared,
 };
+use ipc_testkit::cases::events::await_sleep;
 use ipc_testkit::cases::{doing, open_fds, shared};
 use rustix::fs::Mode;
 
@@ -138,6 +141,29 @@ pub(crate) fn cut_short() {
     // A longer file has all that the header says; but what was cut off is zero.
     cut.set_len(total).unwrap();
     drop(region);
+    std::fs::remove_file(&path).unwrap();
+}
+
+/// Whoever sleeps on a word that is no more ends as if it had looked at it, and does not sleep for ever.
+pub(crate) fn cut_short_under_a_sleeper() {
+    const SIGBUS: i32 = 7;
+    let (name, path) = name();
+    let mut plan = Plan::new();
+    let place = RingPlace::<u64>::plan(&mut plan, 4).unwrap();
+    let region = name.create_new(&plan).unwrap();
+    let ring = Ring::in_region(&region, place).unwrap();
+    let producer = ring.producer().unwrap();
+    let mut child =
+        fork_fn(|| ring.consumer().unwrap().pop_wait().map_or(1, |number| number as i32)).unwrap();
+    await_sleep(child.id());
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(4096).unwrap();
+    let cut = Instant::now();
+    doing("waiting for a process that slept on memory that is not there");
+    let status = child.wait().unwrap();
+    assert!(matches!(status, ExitStatus::Signaled { signal: SIGBUS, .. }), "{status:?}");
+    assert!(cut.elapsed() < Duration::from_secs(1), "{:?}", cut.elapsed());
+    // Its drop would look there, too.
+    core::mem::forget(producer);
     std::fs::remove_file(&path).unwrap();
 }
 

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         ("failed_plan_takes_nothing_away", creating::failed_plan_takes_nothing_away),
         ("c07_removed_under_its_users", creating::removed_under_its_users),
         ("t01_cut_short", creating::cut_short),
+        ("t07_cut_short_under_a_sleeper", creating::cut_short_under_a_sleeper),
         ("v01_versions", creating::versions),
         ("name_travels_and_region_does_not", creating::name_travels_and_region_does_not),
         ("k01_ring_is_found_by_name", creating::ring_is_found_by_name),
