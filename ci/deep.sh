@@ -92,6 +92,8 @@ proofs() {
         cargo test -p ipc-shm --release --test named --test read_only -- l01
     prove 'names of regions, races and kills' '^test k12.*ok' env IPC_CYCLES=deep IPC_CASE_SECONDS=900 \
         cargo test -p ipc-shm --release --test named -- k12
+    prove 'protocol of the mpmc ring, all interleavings with two kills' '^model: [0-9]' env IPC_MODEL=deep \
+        cargo test -p ipc-shm --release --test mpmc_protocol -- nothing --nocapture
     prove 'hostile peers, every attack' '^stepmutate: ' env IPC_STEPKILL=deep \
         cargo test -p ipc-shm --release --test hostile
     prove 'hostile peers, AddressSanitizer' '^stepmutate: ' hostile_with_sanitizer

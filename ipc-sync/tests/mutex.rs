@@ -272,8 +272,8 @@ fn foreign_bytes_in_a_lock_that_is_held_are_left_there() {
     for (resident, word) in [false, true].into_iter().flat_map(|r| corrupt.map(|word| (r, word))) {
         // SAFETY: never freed, and mapped for as long as the process lives.
         #[expect(unsafe_code, reason = "a lock that the kernel is told of")]
-        let lock: Mutex<u64> =
-            if resident { unsafe { Mutex::in_region(3) } } else { Mutex::new(3) };
+        let of_kernel = unsafe { Mutex::in_region(3) };
+        let lock = if resident { of_kernel } else { Mutex::new(3) };
         let place: &'static (u64, Mutex<u64>, u64) = Box::leak(Box::new((CANARY, lock, CANARY)));
         let held = place.1.lock().unwrap();
         // SAFETY: the lock begins with its owner's word, which is atomic and lives for ever.

@@ -5,6 +5,7 @@
 //! | [`stepkill`] | single-steps a process through one operation of the release build and kills it at every instruction |
 //! | [`stepmutate`] | steps through an operation and lets a hostile peer write before every access to shared memory |
 //! | [`instructions`] | counts the machine instructions of an operation |
+//! | [`explore`] | goes through all interleavings of a protocol that is described step by step, with all deaths |
 //! | [`faults`] | lists the system calls of an operation and makes each of them fail in every plausible way |
 //! | [`oracle`] | what must hold afterwards: a mutual-exclusion canary for locks, a ledger of messages for rings |
 //! | [`cases`] | runs each test case in a process of its own, and looks at what it left behind |
@@ -20,6 +21,7 @@ pub mod battery;
 pub mod cases;
 pub mod controls;
 pub mod example;
+pub mod explore;
 pub mod faults;
 pub mod instructions;
 pub mod oracle;
