@@ -21,7 +21,7 @@ use crate::targets::{Judged, State, Target};
 const USAGE: &str = "\
 usage: compare [--quick] [--check] [--only TEXT] [--visits COUNT] [--watchdog SECONDS] FAMILY...
        compare --list
-       compare --readme
+       compare --readme [FAMILY...]
 
 Measures each lead of a family beside each peer, in alternating slices, and prints the medians of
 the pairwise ratios. Writes FAMILY.json and FAMILY.svg to the folder `compare` of the target folder.
@@ -32,7 +32,8 @@ the pairwise ratios. Writes FAMILY.json and FAMILY.svg to the folder `compare` o
   --visits COUNT        how often to come back to rows that lack pairs of the near placement (6)
   --watchdog SECONDS    a slice that takes longer hangs, and ends the run (10)
   --list                families, workloads, subjects and targets
-  --readme              regenerates the tables of benches/README.md from the files
+  --readme              regenerates the tables of benches/README.md from the files: those of the
+                        families that are named, or all
 ";
 
 /// What `compare` works on.
@@ -79,7 +80,7 @@ impl Program {
         let done = match command {
             Command::Help => print(USAGE).map(|()| true),
             Command::List => print(&self.list()).map(|()| true),
-            Command::Readme => self.regenerate().map(|()| true),
+            Command::Readme(families) => self.regenerate(&families).map(|()| true),
             Command::Measure(measure) => self.measure(&measure),
         };
         match done {
@@ -128,9 +129,11 @@ impl Program {
         self.folder.join(format!("{family}.{kind}"))
     }
 
-    fn regenerate(&self) -> io::Result<()> {
+    /// Of the families that are named, or of all.
+    fn regenerate(&self, named: &[String]) -> io::Result<()> {
         let mut page = fs::read_to_string(&self.readme)?;
-        for family in &self.families {
+        let is_named = |name: &str| named.is_empty() || named.iter().any(|named| named == name);
+        for family in self.families.iter().filter(|family| is_named(family.name)) {
             let report = Report::read(&self.file(family.name, "json")).map_err(|error| {
                 io::Error::other(format!("{0}: {error}; run `compare {0}` first", family.name))
             })?;
@@ -210,7 +213,7 @@ fn print(text: &str) -> io::Result<()> {
 enum Command {
     Help,
     List,
-    Readme,
+    Readme(Vec<String>),
     Measure(Measure),
 }
 
@@ -242,7 +245,7 @@ impl Command {
         let mut families: Vec<String> = Vec::new();
         let (mut quick, mut check, mut only, mut watchdog) = (false, false, None, None);
         let mut visits = None;
-        let mut alone = None;
+        let (mut alone, mut regenerates) = (None, false);
         let mut count = 0;
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
@@ -254,7 +257,7 @@ impl Command {
             match &*argument {
                 "--help" | "-h" => alone = Some(Self::Help),
                 "--list" => alone = Some(Self::List),
-                "--readme" => alone = Some(Self::Readme),
+                "--readme" => regenerates = true,
                 "--quick" => quick = true,
                 "--check" => check = true,
                 "--only" => only = Some(value()?),
@@ -281,6 +284,13 @@ impl Command {
                 Ok(command)
             } else {
                 bad("that option stands alone".to_owned())
+            };
+        }
+        if regenerates {
+            return if count == 1 + families.len() {
+                Ok(Self::Readme(families))
+            } else {
+                bad("--readme takes families only".to_owned())
             };
         }
         if families.is_empty() {
@@ -317,6 +327,7 @@ mod tests {
             ("--watchdog soon spsc", "1 to 3600"),
             ("--list spsc", "stands alone"),
             ("--quick --check spsc", "too little"),
+            ("--readme --quick spsc", "families only"),
         ] {
             let Err(BadArguments(said)) = parse(line) else { panic!("`{line}` was accepted") };
             assert!(said.contains(reason), "`{line}`: {said}");
@@ -336,17 +347,17 @@ mod tests {
         let page = "<!-- compare planted: generated -->\n<!-- compare planted: end -->\n";
         let now = || fs::read_to_string(&program.readme).unwrap();
         fs::write(&program.readme, page).unwrap();
-        assert!(program.regenerate().unwrap_err().to_string().contains("run `compare planted`"));
+        assert!(program.regenerate(&[]).unwrap_err().to_string().contains("run `compare planted`"));
 
         let mut report = crate::report::tests::report("ours", "theirs", 2.5);
         report.machine.debug = true;
         program.write(&report).unwrap();
-        assert!(program.regenerate().unwrap_err().to_string().contains("debug assertions"));
+        assert!(program.regenerate(&[]).unwrap_err().to_string().contains("debug assertions"));
         assert_eq!(now(), page, "a refusal leaves the page alone");
 
         report.machine.debug = false;
         program.write(&report).unwrap();
-        program.regenerate().unwrap();
+        program.regenerate(&[]).unwrap();
         assert!(now().contains("| ours | theirs (threads) | 2.50 |"), "{}", now());
         fs::remove_dir_all(&folder).unwrap();
     }
@@ -366,7 +377,8 @@ mod tests {
     #[test]
     fn good_arguments_are_understood() {
         assert!(matches!(parse("--list"), Ok(Command::List)));
-        assert!(matches!(parse("--readme"), Ok(Command::Readme)));
+        assert!(matches!(parse("--readme"), Ok(Command::Readme(families)) if families.is_empty()));
+        assert!(matches!(parse("--readme spsc"), Ok(Command::Readme(named)) if named == ["spsc"]));
         let Ok(Command::Measure(measure)) = parse("--check spsc --only 8 --watchdog 3 --visits 2")
         else {
             panic!("a good line was refused")

@@ -290,6 +290,14 @@ impl EventCount {
         self.0.notify_unordered(u32::MAX);
     }
 
+    /// As [`notify_all`](Self::notify_all), but it still counts as [awaited](Self::is_awaited), until the next notification: for
+    /// who sleeps elsewhere, and is told by whoever looks at that.
+    #[doc(hidden)]
+    #[inline]
+    pub fn wake_all(&self) {
+        self.0.wake_unordered();
+    }
+
     /// For models: moves with each announcement and each notification of somebody.
     #[cfg(loom)]
     #[doc(hidden)]

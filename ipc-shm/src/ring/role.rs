@@ -105,16 +105,16 @@ impl Role<'_> {
         Err(RoleError::Corrupt)
     }
 
-    /// Gives up the role that process `claimant` claimed, if that is the calling one.
-    pub(super) fn close(self, claimant: ProcessId) {
+    /// Gives up the role that process `claimant` claimed, if that is the calling one; whether it was.
+    pub(super) fn close(self, claimant: ProcessId) -> bool {
         // In a forked child the handle is a copy, and the role may be the child's by another handle.
         if identity::current().map(|me| me.id) != Ok(claimant) {
-            return;
+            return false;
         }
         // SYNC: role closed (Acquire in `peer_is_gone` and `claim`). It fails only where the word
         // was damaged.
         let (ours, order) = (claimant.to_bits(), Ordering::Release);
-        let _ = self.word.compare_exchange(ours, CLOSED, order, Ordering::Relaxed);
+        self.word.compare_exchange(ours, CLOSED, order, Ordering::Relaxed).is_ok()
     }
 
     pub(super) fn peer(self) -> Peer {
@@ -254,7 +254,7 @@ mod tests {
         let me = role.claim().unwrap().id;
         assert_eq!(role.claim().unwrap_err(), RoleError::Taken { owner: me });
         assert_eq!(role.peer(), Peer::Alive(me));
-        role.close(me);
+        assert!(role.close(me));
         assert_eq!(role.peer(), Peer::Closed);
         role.claim().unwrap();
     }
@@ -273,9 +273,9 @@ mod tests {
         let other = ProcessId::from_bits(1).unwrap();
         word.store(other.to_bits(), Ordering::Relaxed);
         let role = Role { word: &word, domain: &domain };
-        role.close(identity::current().unwrap().id);
+        assert!(!role.close(identity::current().unwrap().id));
         assert_eq!(word.load(Ordering::Relaxed), other.to_bits());
-        role.close(other);
+        assert!(!role.close(other));
         assert_eq!(word.load(Ordering::Relaxed), other.to_bits());
         // Nobody has been admitted, so nobody may judge.
         assert_eq!(role.peer(), Peer::Unknown(other));

@@ -44,7 +44,7 @@ mod forms;
 use core::ptr::NonNull;
 
 use ipc_core::os::Until;
-use ipc_core::primitive::{Ordering, asymmetric, fence, has_passed};
+use ipc_core::primitive::{AtomicU32, Ordering, asymmetric, fence, has_passed};
 use ipc_sync::{EventCount, Look, WaitError};
 
 use super::error::Refused;
@@ -100,7 +100,7 @@ pub(super) fn settle(roles: &Roles, line: Option<&Line>) -> Result<(), RoleError
     Err(RoleError::Corrupt)
 }
 
-/// How often the word may change under a claim.
+/// How often the word may change under a claim, or as a bit is taken out of it.
 const CHANGES: usize = 100;
 
 pub(super) use forms::{forms, slot_forms};
@@ -173,8 +173,7 @@ impl Bell {
         let roles = unsafe { self.roles.as_ref() };
         // SYNC: armed (the fence in `pollable::arm`).
         fence(Ordering::SeqCst);
-        if roles.waiting.fetch_and(!self.other.armed(), Ordering::AcqRel) & self.other.armed() != 0
-        {
+        if take_bit(&roles.waiting, self.other.armed()) {
             self.ring_line(line);
         }
     }
@@ -190,14 +189,22 @@ impl Bell {
     }
 
     /// Tells whoever waits, on either side, that this end was claimed or closed.
+    ///
+    /// Whoever has closed it may be late with that, and somebody else have either end by now, and sleep. So all are woken who
+    /// sleep, and nobody's announcement is taken for heard: who publishes next looks for the bit, and sends the byte.
     pub(super) fn tell_all(&self) {
-        // SAFETY: the handle keeps its roles alive.
-        let roles = unsafe { self.roles.as_ref() };
-        roles.not_empty.notify_all();
-        roles.not_full.notify_all();
+        self.wake_all();
         // Whether or not it is armed: of somebody who was the first to claim this end, and was killed as he told, with the
         // bit taken back and no byte sent, the kernel tells nobody.
         self.line.iter().for_each(|line| self.ring_line(line));
+    }
+
+    /// The first half of [`tell_all`](Self::tell_all).
+    pub(super) fn wake_all(&self) {
+        // SAFETY: the handle keeps its roles alive.
+        let roles = unsafe { self.roles.as_ref() };
+        roles.not_empty.wake_all();
+        roles.not_full.wake_all();
     }
 
     /// The line, if the ring has any.
@@ -331,6 +338,20 @@ pub(super) fn messages<T>(
         is_over = message.is_err();
         (!matches!(message, Err(PopWaitError::Disconnected))).then_some(message)
     })
+}
+
+/// Takes `bit` out of `word`; whether it was there, or may have been. An instruction that says so for any bit is a loop of
+/// exchanges, which somebody who writes there all the time keeps going.
+fn take_bit(word: &AtomicU32, bit: u32) -> bool {
+    let mut seen = word.load(Ordering::Relaxed);
+    for _ in 0..CHANGES {
+        match word.compare_exchange(seen, seen & !bit, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => return seen & bit != 0,
+            Err(now) => seen = now,
+        }
+    }
+    let _ = word.fetch_and(!bit, Ordering::AcqRel);
+    true
 }
 
 /// Between the announcement of a sleep and the look that follows. `false`: whoever publishes may not have heard yet that

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         ("without_membarrier", without_membarrier),
         ("without_descriptors", without_descriptors),
         ("another_pid_namespace", another_pid_namespace),
+        ("copies_in_children_are_nobodys_business", copies_in_children),
         ("nothing_is_left", nothing_is_left),
         ("hostile_full_socket", hostile::full_socket),
         ("hostile_bytes_and_bits", hostile::bytes_and_bits),
@@ -606,6 +607,29 @@ fn another_pid_namespace() {
     assert_eq!(consumer.arm(), Err(ArmError::HungUp), "and for ever");
     println!("armed {briefly} times in vain");
     end(&mut outer);
+}
+
+/// A child drops its copy of an end whose owner sleeps.
+fn copies_in_children() {
+    let ring = ring(4);
+    let mut producer = Pollable::new(ring.producer().unwrap()).unwrap();
+    let mut consumer = Some(Pollable::new(ring.consumer().unwrap()).unwrap());
+    for number in 0..3 {
+        let armed = consumer.as_mut().unwrap();
+        while armed.arm().unwrap() == Armed::Ready {}
+        // What it was told before.
+        assert_eq!(producer.arm(), Ok(Armed::Ready));
+        let child = fork_fn(|| {
+            drop(consumer.take());
+            0
+        });
+        end(&mut child.unwrap());
+        let consumer = consumer.as_mut().unwrap();
+        assert!(!is_readable(&*consumer) && !is_readable(&producer), "the child has told of it");
+        producer.push(number).unwrap();
+        assert!(is_readable(&*consumer), "nobody was told of number {number}");
+        assert_eq!(consumer.pop(), Ok(number));
+    }
 }
 
 fn nothing_is_left() {

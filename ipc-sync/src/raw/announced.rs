@@ -11,6 +11,7 @@
 //! | gate "none" | who notifies | – | a load |
 //! | gate 0 | who notifies *n* | number + 1, and *n* sleepers awake | one operation of the kernel |
 //! | gate 0, and too few were asleep | the same, in a second step | gate "none", and everybody awake | one operation of the kernel |
+//! | gate 0 | who wakes all, and leaves the gate | number + 1, and everybody awake | one operation of the kernel |
 //!
 //! An announcement stands while the gate is 0 and the number is its key, which the kernel compares as the thread falls asleep. So each
 //! way to revoke it is seen: a notification moves the number, and "none" differs from 0 until somebody announces anew,
@@ -151,6 +152,16 @@ impl Announced {
         // more, what was done before (the fence in `announce`).
         fence(Ordering::SeqCst);
         self.notify_ordered(count);
+    }
+
+    /// Wakes all who have announced a sleep, in one step, which leaves the gate at 0: whoever notifies next looks once more.
+    #[inline]
+    pub(crate) fn wake_unordered(&self) {
+        // SYNC: announced or seen, as in `notify_unordered`.
+        fence(Ordering::SeqCst);
+        if self.is_announced() {
+            self.0.add_and_wake_all();
+        }
     }
 
     #[cold]

@@ -209,6 +209,20 @@ impl Gated {
         }
     }
 
+    /// Adds 1, wrapping, and wakes all, in one step; the gate stays as it is.
+    #[cold]
+    pub(super) fn add_and_wake_all(&self) {
+        match futex::add_and_wake(Word::High(&self.0), 1, self.gate(), u32::MAX) {
+            // The kernel has added already.
+            Ok(_) | Err(Errno::INVAL) => {}
+            // A sandbox without the operation.
+            Err(_) => {
+                self.0.fetch_add(1 << 32, Ordering::Release);
+                futex::wake(self.gate(), u32::MAX);
+            }
+        }
+    }
+
     /// Changes the number as `f` says, which brings something to `count` of those who wait, more than 0.
     ///
     /// # Errors

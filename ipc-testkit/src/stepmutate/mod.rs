@@ -15,7 +15,7 @@
 //! writes right before the one that looks next. So for *one* change of *one* word to *these* values there is no other
 //! moment; a compiler that reads twice what was written to be read once has two such instructions, and is found.
 //! Several changes in one run are sampled: [`Scenario::storms`] changes random words before every other instruction; and
-//! in three runs for each word it counts, or turns a bit, before every single one, so that no compare-exchange of it ever
+//! in four runs for each word a half of it counts, or turns a bit, before every single one, so that no compare-exchange of it ever
 //! succeeds: whoever repeats that without a bound is found.
 //!
 //! # Limits

@@ -108,9 +108,9 @@ pub(super) fn attacks(points: usize, words: &[usize], values: &[Value]) -> Vec<A
     attacks
 }
 
-/// Changes that are made again before every instruction: each of `words` counts, or shows the one state and the other.
+/// Changes that are made again before every instruction: each half of `words` counts, or shows the one state and the other.
 pub(super) fn restless(words: &[usize]) -> Vec<Change> {
-    let values = [Value::Plus(1), Value::Flip(0), Value::Flip(63)];
+    let values = [Value::Plus(1), Value::Plus(1 << 32), Value::Flip(0), Value::Flip(63)];
     words.iter().flat_map(|word| values.map(|value| Change::Word(*word, value))).collect()
 }
 

@@ -284,8 +284,7 @@ impl<'r, S: Side, T: Pod + Send> End<'r, S, T> {
 
 impl<S: Side, T: Pod + Send> Drop for End<'_, S, T> {
     fn drop(&mut self) {
-        if !killed() {
-            self.roles()[0].close(self.claimant);
+        if !killed() && self.roles()[0].close(self.claimant) {
             self.bell.tell_all();
         }
     }

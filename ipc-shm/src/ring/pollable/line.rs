@@ -15,7 +15,7 @@ use crate::ring::role::{Mortal, Party, Role};
 /// What makes a ring [pollable](super): two sockets that are connected to each other, one for each side.
 ///
 /// They go wherever the ring goes. A ring in a parcel brings them along, a forked child has them; otherwise they are sent beside
-/// the ring's own descriptor. From the first end on that somebody takes, a ring is either pollable, or not, for ever.
+/// the ring's own descriptor. From the first attempt on to take an end of it, a ring is either pollable, or not, for ever.
 ///
 /// A process needs the socket of the end that it takes, and not the other one. Among processes that trust each other all may
 /// have both. Where they do not, whoever makes the ring keeps one, and gives the other one away:

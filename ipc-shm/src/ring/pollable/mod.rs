@@ -72,7 +72,9 @@
 //! that is long gone, could revoke an announcement just made, and the next one would tell nobody.
 //!
 //! Who claims or closes an end sends a byte in any case. So whoever sleeps has been told of the owner whose death it is to be told,
-//! or will be.
+//! or will be. It revokes nothing by that: whoever closes an end may be late with telling of it, when somebody else has taken
+//! the end and sleeps, and is none whose death anybody watches any more. It wakes who sleeps in a wait, and leaves it to the
+//! next who publishes to look at the bit.
 //!
 //! The descriptor is an `epoll` of two others: the socket, and a pidfd of the process that has the other end. Death is
 //! told by the kernel, and at once.

@@ -50,11 +50,12 @@ impl<'r, T: Pod + Send, M: Trust> Consumer<'r, T, M> {
     pub(super) fn claim(ring: Held<'r, T>, line: Option<Line>) -> Result<Self, RoleError> {
         settle(ring.head(), line.as_ref())?;
         let claimant = own(ring.head()).claim()?.id;
+        let bell = Bell::new(ring.head(), Party::Consumer, line);
         let Some(position) = Position::find(ring.as_slice(), |sequence| sequence / LAP) else {
             own(ring.head()).close(claimant);
+            bell.tell_all();
             return Err(RoleError::Corrupt);
         };
-        let bell = Bell::new(ring.head(), Party::Consumer, line);
         bell.tell_all();
         let cursor = Cursor::new(ring, position);
         let misses = Misses::default();
@@ -217,8 +218,7 @@ fn other(roles: &Roles) -> Role<'_> {
 
 impl<T: Pod + Send, M: Trust> Drop for Consumer<'_, T, M> {
     fn drop(&mut self) {
-        if !killed() {
-            own(self.cursor.roles()).close(self.claimant);
+        if !killed() && own(self.cursor.roles()).close(self.claimant) {
             self.bell.tell_all();
         }
     }
@@ -227,5 +227,61 @@ impl<T: Pod + Send, M: Trust> Drop for Consumer<'_, T, M> {
 impl<T: Pod + Send, M: Trust> fmt::Debug for Consumer<'_, T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Consumer").field("capacity", &self.capacity()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use core::mem::forget;
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+    use crate::ring::pollable::Pollable;
+    use crate::ring::spsc::Ring;
+
+    fn asleep(mut consumer: Pollable<Consumer<'_, u64>>) -> Pollable<Consumer<'_, u64>> {
+        // What was told of the claims first.
+        while consumer.arm() == Ok(Armed::Ready) {}
+        assert_eq!(consumer.arm(), Ok(Armed::Sleep));
+        consumer
+    }
+
+    fn is_told(consumer: &Pollable<Consumer<'_, u64>>) -> bool {
+        let timeout = Timespec { tv_sec: 2, tv_nsec: 0 };
+        poll(&mut [PollFd::new(consumer, PollFlags::IN)], Some(&timeout)) == Ok(1)
+    }
+
+    fn ring() -> Ring<'static, u64> {
+        Ring::create(4).unwrap().with_sockets(crate::ring::pollable::Sockets::pair().unwrap())
+    }
+
+    #[test]
+    fn who_closed_an_end_and_tells_of_it_late_takes_nobodys_announcement() {
+        let ring = ring();
+        let mut producer = ring.producer().unwrap();
+        let first = ring.consumer().unwrap();
+        assert!(own(first.cursor.roles()).close(first.claimant));
+        let second = asleep(Pollable::new(ring.consumer().unwrap()).unwrap());
+        // The other half of the first one's drop.
+        first.bell.tell_all();
+        forget(first);
+        producer.push(7).unwrap();
+        assert!(is_told(&second));
+    }
+
+    #[test]
+    fn who_is_killed_as_it_tells_of_an_end_that_has_an_heir_takes_nobodys_announcement() {
+        let ring = ring();
+        let first = ring.producer().unwrap();
+        let consumer = ring.consumer().unwrap();
+        assert!(other(consumer.cursor.roles()).close(consumer.claimant), "of the same process");
+        let mut second = ring.producer().unwrap();
+        let consumer = asleep(Pollable::new(consumer).unwrap());
+        // So far the drop of the first one comes.
+        first.wake_all();
+        forget(first);
+        second.push(7).unwrap();
+        assert!(is_told(&consumer));
     }
 }

@@ -51,17 +51,24 @@ impl<'r, T: Pod + Send, M: Trust> Producer<'r, T, M> {
     pub(super) fn claim(ring: Held<'r, T>, line: Option<Line>) -> Result<Self, RoleError> {
         settle(ring.head(), line.as_ref())?;
         let claimant = own(ring.head()).claim()?.id;
+        let bell = Bell::new(ring.head(), Party::Producer, line);
         let Some(position) =
             Position::find(ring.as_slice(), |sequence| sequence.wrapping_add(FULL) / LAP)
         else {
             own(ring.head()).close(claimant);
+            bell.tell_all();
             return Err(RoleError::Corrupt);
         };
-        let bell = Bell::new(ring.head(), Party::Producer, line);
         bell.tell_all();
         let cursor = Cursor::new(ring, position);
         let misses = Misses::default();
         Ok(Self { cursor, claimant, corrupt: false, misses, bell, mode: PhantomData })
+    }
+
+    /// For the test of a drop that comes no further.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn wake_all(&self) {
+        self.bell.wake_all();
     }
 
     /// Copies `message` into the next slot, if that is free. Never waits.
@@ -219,8 +226,7 @@ fn other(roles: &Roles) -> Role<'_> {
 
 impl<T: Pod + Send, M: Trust> Drop for Producer<'_, T, M> {
     fn drop(&mut self) {
-        if !killed() {
-            own(self.cursor.roles()).close(self.claimant);
+        if !killed() && own(self.cursor.roles()).close(self.claimant) {
             self.bell.tell_all();
         }
     }
