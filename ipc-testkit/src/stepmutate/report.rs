@@ -19,8 +19,10 @@ pub struct Report {
     pub possible: usize,
     /// How many of them there was time for.
     pub(super) allowed: usize,
-    /// Runs of the operation, each under another attack.
+    /// Runs of the operation, each under another attack: of one change, or a storm.
     pub runs: usize,
+    /// Beside these, runs with a word that is never at rest.
+    pub restless: usize,
     /// The most instructions that it took.
     pub longest: usize,
     /// How many runs ended in a value, in nothing, and in the answer that the memory is damaged.
@@ -35,7 +37,7 @@ impl fmt::Display for Report {
         let [values, nothing, corrupt] = self.answers;
         write!(
             f,
-            "{}: {} instructions, {} accesses and {} calls x {} words, {} runs (of {} with one change), \
+            "{}: {} instructions, {} accesses and {} calls x {} words, {} runs (of {} with one change) and {} with no rest, \
              at most {} instructions; {values} values, {nothing} nothing, {corrupt} corrupt; {:.2} s",
             self.name,
             self.instructions,
@@ -44,6 +46,7 @@ impl fmt::Display for Report {
             self.words,
             self.runs,
             self.possible,
+            self.restless,
             self.longest,
             self.elapsed.as_secs_f64(),
         )

@@ -108,7 +108,8 @@ pub(super) fn play<S, R>(
     report.accesses = points.iter().filter(|p| p.seen != Seen::SystemCall).count();
     report.calls = points.len() - report.accesses;
     report.words = scenario.words.len();
-    report.runs = runs.len();
+    report.runs = plan.len() + storms;
+    report.restless = runs.restless.len();
     report.longest = log.longest.load(Ordering::Relaxed) as usize;
     report.answers = core::array::from_fn(|i| log.answers[i].load(Ordering::Relaxed) as usize);
     report.elapsed = start.elapsed();

@@ -87,7 +87,8 @@ impl Suite {
     pub fn attack<S, R>(&mut self, scenario: &Scenario<'_, S, R>) -> Option<Report> {
         let report = self.report(scenario, |flaws| flaws.len() >= 5)?;
         let flaws = &report.flaws;
-        let sums = [report.instructions, report.accesses + report.calls, report.words, report.runs];
+        let runs = report.runs + report.restless;
+        let sums = [report.instructions, report.accesses + report.calls, report.words, runs];
         self.sums.iter_mut().zip(sums).for_each(|(sum, part)| *sum += part);
         println!("{report} ... {}", if flaws.is_empty() { "ok" } else { "FAILED" });
         for flaw in flaws {
