@@ -348,6 +348,8 @@ mod tests {
         let now = || fs::read_to_string(&program.readme).unwrap();
         fs::write(&program.readme, page).unwrap();
         assert!(program.regenerate(&[]).unwrap_err().to_string().contains("run `compare planted`"));
+        program.regenerate(&["another".to_owned()]).unwrap();
+        assert_eq!(now(), page, "it was not named");
 
         let mut report = crate::report::tests::report("ours", "theirs", 2.5);
         report.machine.debug = true;
