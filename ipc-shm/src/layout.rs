@@ -214,12 +214,11 @@ unsafe impl Zeroable for Entry {}
 // SAFETY: integers without padding: the size is asserted below.
 unsafe impl Pod for Entry {}
 
-/// Who has the two ends of a ring, and who waits there. Fast paths read one of the event counts.
+/// What the ends of any ring have in common. Fast paths read one of the event counts.
 #[derive(Debug)]
-#[repr(C, align(128))]
-pub(crate) struct Roles {
-    pub(crate) producer: AtomicU64,
-    pub(crate) consumer: AtomicU64,
+#[repr(C)]
+pub(crate) struct Commons {
+    /// Whose deaths can be told here.
     pub(crate) domain: DomainCell,
     pub(crate) waiting: AtomicU32,
     /// Where the consumer waits.
@@ -228,15 +227,38 @@ pub(crate) struct Roles {
     pub(crate) not_full: EventCount,
 }
 
-/// In [`Roles::waiting`]: whoever publishes has to fence before it looks whether somebody waits.
+impl Commons {
+    ipc_core::const_unless_loom! {
+        /// Nobody has come, and nobody waits.
+        pub(crate) fn new() -> Self {
+            Self {
+                domain: DomainCell::new(false),
+                waiting: AtomicU32::new(0),
+                not_empty: EventCount::new(),
+                not_full: EventCount::new(),
+            }
+        }
+    }
+}
+
+/// Who has the two ends of a ring, and who waits there.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Roles {
+    pub(crate) producer: AtomicU64,
+    pub(crate) consumer: AtomicU64,
+    pub(crate) commons: Commons,
+}
+
+/// In [`Commons::waiting`]: whoever publishes has to fence before it looks whether somebody waits.
 pub(crate) const MUST_FENCE: u32 = 1;
-/// In [`Roles::waiting`]: nobody at this ring has sockets.
+/// In [`Commons::waiting`]: nobody at this ring has sockets.
 pub(crate) const PLAIN: u32 = 2;
-/// In [`Roles::waiting`]: everybody at this ring has a socket.
+/// In [`Commons::waiting`]: everybody at this ring has a socket.
 pub(crate) const POLLABLE: u32 = 4;
-/// In [`Roles::waiting`]: the producer is to be told by its socket of room, once.
+/// In [`Commons::waiting`]: the producer is to be told by its socket of room, once.
 pub(crate) const PRODUCER_ARMED: u32 = 8;
-/// In [`Roles::waiting`]: the consumer is to be told by its socket of a message, once.
+/// In [`Commons::waiting`]: the consumer is to be told by its socket of a message, once.
 pub(crate) const CONSUMER_ARMED: u32 = 16;
 
 // SAFETY: atomics of which every pattern is a state; the padding is never read.
@@ -249,10 +271,7 @@ impl Roles {
             Self {
                 producer: AtomicU64::new(0),
                 consumer: AtomicU64::new(0),
-                domain: DomainCell::new(false),
-                waiting: AtomicU32::new(0),
-                not_empty: EventCount::new(),
-                not_full: EventCount::new(),
+                commons: Commons::new(),
             }
         }
     }
@@ -305,6 +324,78 @@ impl Indexes {
     }
 }
 
+/// Who takes part in a ring of many producers and many consumers, and how far they have come, about.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Crowd {
+    pub(crate) commons: Padded<Commons>,
+    /// A position up to which all have been claimed by producers.
+    pub(crate) tail: Padded<AtomicU64>,
+    /// A position up to which all have been claimed by consumers.
+    pub(crate) head: Padded<AtomicU64>,
+    pub(crate) producers: [Record; PARTICIPANTS],
+    pub(crate) consumers: [Record; PARTICIPANTS],
+    /// For each consumer the position that it was the last to be about to claim.
+    pub(crate) trails: [Padded<AtomicU64>; PARTICIPANTS],
+}
+
+/// How many producers and how many consumers a ring of many can have at a time.
+pub(crate) const PARTICIPANTS: usize = if cfg!(loom) { 4 } else { 128 };
+
+/// One of those who take part.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Record {
+    pub(crate) owner: AtomicU64,
+    pub(crate) generation: AtomicU64,
+}
+
+// SAFETY: atomics of which every pattern is a state; the padding is never read.
+unsafe impl Shareable for Crowd {}
+
+impl Record {
+    ipc_core::const_unless_loom! {
+        fn new() -> Self {
+            Self { owner: AtomicU64::new(0), generation: AtomicU64::new(0) }
+        }
+    }
+}
+
+#[cfg(not(loom))]
+impl Crowd {
+    /// Nobody has come, and nothing has gone through.
+    pub(crate) const fn new() -> Self {
+        Self::at(0)
+    }
+
+    /// Nobody has come, and all positions before `start` are over.
+    pub(crate) const fn at(start: u64) -> Self {
+        Self {
+            commons: Padded::new(Commons::new()),
+            tail: Padded::new(AtomicU64::new(start)),
+            head: Padded::new(AtomicU64::new(start)),
+            producers: [const { Record::new() }; PARTICIPANTS],
+            consumers: [const { Record::new() }; PARTICIPANTS],
+            trails: [const { Padded::new(AtomicU64::new(0)) }; PARTICIPANTS],
+        }
+    }
+}
+
+#[cfg(loom)]
+impl Crowd {
+    pub(crate) fn at(start: u64) -> Self {
+        use core::array::from_fn;
+        Self {
+            commons: Padded::new(Commons::new()),
+            tail: Padded::new(AtomicU64::new(start)),
+            head: Padded::new(AtomicU64::new(start)),
+            producers: from_fn(|_| Record::new()),
+            consumers: from_fn(|_| Record::new()),
+            trails: from_fn(|_| Padded::new(AtomicU64::new(0))),
+        }
+    }
+}
+
 /// One message of an indexed ring.
 #[derive(Debug)]
 #[repr(transparent)]
@@ -329,11 +420,17 @@ const _: () = {
     assert!(size_of::<Header>() == 88 && size_of::<Header>() <= DIRECTORY);
     assert!(size_of::<Entry>() == 32 && ENTRIES == 96);
     assert!(offset_of!(Roles, producer) == 0 && offset_of!(Roles, consumer) == 8);
-    assert!(offset_of!(Roles, domain) == 16 && offset_of!(Roles, waiting) == 20);
-    assert!(offset_of!(Roles, not_empty) == 24 && offset_of!(Roles, not_full) == 32);
+    assert!(offset_of!(Roles, commons) == 16 && size_of::<Commons>() == 24);
+    assert!(offset_of!(Commons, domain) == 0 && offset_of!(Commons, waiting) == 4);
+    assert!(offset_of!(Commons, not_empty) == 8 && offset_of!(Commons, not_full) == 16);
     assert!(size_of::<Roles>() == LINE);
     assert!(size_of::<Slot<u8>>() == 16 && size_of::<Slot<u64>>() == 16);
     assert!(size_of::<Slot<[u64; 7]>>() == 64 && offset_of!(Slot<[u64; 7]>, sequence) == 56);
+    assert!(offset_of!(Crowd, tail) == LINE && offset_of!(Crowd, head) == 2 * LINE);
+    assert!(offset_of!(Crowd, producers) == 3 * LINE && size_of::<Record>() == 16);
+    assert!(offset_of!(Crowd, consumers) == 3 * LINE + 16 * PARTICIPANTS);
+    assert!(offset_of!(Crowd, trails) == 3 * LINE + 32 * PARTICIPANTS);
+    assert!(size_of::<Crowd>() == 3 * LINE + (32 + LINE) * PARTICIPANTS);
     assert!(offset_of!(Indexes, tail) == LINE && offset_of!(Indexes, head) == 2 * LINE);
     assert!(size_of::<Indexes>() == 3 * LINE && size_of::<Payload<u64>>() == 8);
     assert!(MAX_ALIGN <= PAYLOAD && PAYLOAD % MAX_ALIGN == 0);

@@ -23,6 +23,8 @@ pub enum Kind {
     Indexed,
     /// A [`ring::bytes`](crate::ring::bytes) ring and nothing else.
     Bytes,
+    /// A [`ring::mpmc`](crate::ring::mpmc) ring and nothing else.
+    Mpmc,
 }
 
 impl Kind {
@@ -34,11 +36,12 @@ impl Kind {
             Self::Spsc => 3,
             Self::Indexed => 4,
             Self::Bytes => 5,
+            Self::Mpmc => 6,
         }
     }
 
     pub(crate) fn from_bits(bits: u32) -> Option<Self> {
-        let kinds = [Self::Raw, Self::Planned, Self::Spsc, Self::Indexed, Self::Bytes];
+        let kinds = [Self::Raw, Self::Planned, Self::Spsc, Self::Indexed, Self::Bytes, Self::Mpmc];
         kinds.into_iter().find(|kind| kind.to_bits() == bits)
     }
 }

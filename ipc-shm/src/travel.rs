@@ -144,7 +144,7 @@ impl<'de> Deserialize<'de> for Sockets {
     }
 }
 
-/// Rings and their places. A ring with a region of its own travels, with its sockets if it has any; where it arrives, that
+/// Rings with two ends. One with a region of its own travels, with its sockets if it has any; where it arrives, that
 /// process attaches as producer or consumer.
 macro_rules! rings {
     ($($kind:ident $(<$T:ident>)?,)*) => {$(
@@ -152,7 +152,7 @@ macro_rules! rings {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 match self.as_fd() {
                     Some(fd) => (Descriptor(fd), self.sockets()).serialize(serializer),
-                    None => Err(S::Error::custom("a ring inside something else travels with that")),
+                    None => Err(S::Error::custom(INSIDE)),
                 }
             }
         }
@@ -173,7 +173,31 @@ macro_rules! rings {
                 Ok(ring.with_sockets(sockets))
             }
         }
+    )*};
+}
 
+rings! { spsc<T>, indexed<T>, bytes, }
+
+/// It travels as its descriptor; where it arrives, that process takes part.
+impl<T: Pod + Send> Serialize for ring::mpmc::Ring<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.as_fd() {
+            Some(fd) => Descriptor(fd).serialize(serializer),
+            None => Err(S::Error::custom(INSIDE)),
+        }
+    }
+}
+
+impl<'de, T: Pod + Send> Deserialize<'de> for ring::mpmc::Ring<'static, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parcel::deserialize(deserializer, Self::from_fd)
+    }
+}
+
+const INSIDE: &str = "a ring inside something else travels with that";
+
+macro_rules! places {
+    ($($kind:ident $(<$T:ident>)?,)*) => {$(
         impl$(<$T>)? Serialize for ring::$kind::RingPlace$(<$T>)? {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 self.0.serialize(serializer)
@@ -188,4 +212,4 @@ macro_rules! rings {
     )*};
 }
 
-rings! { spsc<T>, indexed<T>, bytes, }
+places! { spsc<T>, indexed<T>, bytes, mpmc<T>, }

@@ -17,6 +17,11 @@ list::all_rings! {
     untrusted_indexed: crate::rings::UntrustedIndexed,
 }
 
+list::all_but_ends! {
+    many: crate::rings::Many,
+    untrusted_many: crate::rings::UntrustedMany,
+}
+
 list::all_but_types! {
     bytes: crate::rings::Bytes,
     untrusted_bytes: crate::rings::UntrustedBytes,

@@ -11,7 +11,7 @@ use core::sync::atomic::{
 
 use ipc_sync::{Mutex, OnceLock, ReentrantMutex};
 
-use crate::layout::{Entry, Indexes, Payload, Roles, Slot};
+use crate::layout::{Crowd, Entry, Indexes, Payload, Roles, Slot};
 use crate::plan::Fnv;
 use crate::{Atomic, RawValue};
 
@@ -153,10 +153,11 @@ const ELEMENTS: [Element; 14] = [
 ];
 
 /// Types without a parameter.
-fn alone_in_a_place() -> [&'static str; 18] {
+fn alone_in_a_place() -> [&'static str; 19] {
     [
         type_name::<Roles>(),
         type_name::<Indexes>(),
+        type_name::<Crowd>(),
         type_name::<Atomic<AtomicU8>>(),
         type_name::<Atomic<AtomicU16>>(),
         type_name::<Atomic<AtomicU32>>(),
@@ -199,6 +200,7 @@ mod tests {
         known::<[f64; 3]>("[f64; 3]");
         known::<Roles>("Roles");
         known::<Indexes>("Indexes");
+        known::<Crowd>("Crowd");
         known::<Payload<[u8; 3]>>("Payload<[u8; 3]>");
         known::<Slot<u8>>("Slot<u8>");
         known::<Slot<[u8; 3]>>("Slot<[u8; 3]>");

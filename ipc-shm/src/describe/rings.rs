@@ -259,7 +259,7 @@ impl<'a> Ring<'a> {
         let claims = [offset_of!(Roles, producer), offset_of!(Roles, consumer)];
         let [producer, consumer] = claims.map(|field| word(self.fd, at(field)));
         let mut domain = [0; 4];
-        let place = PAYLOAD as u64 + at(offset_of!(Roles, domain));
+        let place = PAYLOAD as u64 + at(offset_of!(Roles, commons.domain));
         super::read(self.fd, &mut domain, place)?;
         let domain = DomainCell::from_bits(u32::from_ne_bytes(domain));
         let peer = |claim| Role { word: &AtomicU64::new(claim), domain: &domain }.described();

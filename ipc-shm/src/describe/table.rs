@@ -85,6 +85,7 @@ impl fmt::Display for HeaderDescription {
             (_, Some(Kind::Spsc)) => "a stamped ring",
             (_, Some(Kind::Indexed)) => "an indexed ring",
             (_, Some(Kind::Bytes)) => "a ring of bytes",
+            (_, Some(Kind::Mpmc)) => "a ring of many producers and consumers",
             (_, None) => "unknown",
         };
         writeln!(f, "kind       {} ({kind})", self.kind.0)?;

@@ -256,6 +256,11 @@ pub enum RoleError {
     NotSealed,
     /// The ring is [pollable](super::pollable): whoever takes an end needs the socket of its side, to tell the other side by it.
     NoSocket,
+    /// Of a ring of many: it has records for so many producers, or consumers, and all are those of processes that may live.
+    Crowded {
+        /// How many there can be at a time.
+        participants: usize,
+    },
     /// The ring was given sockets, and somebody has taken an end of it without: he cannot tell anybody by them.
     NotPollable,
 }
@@ -271,6 +276,9 @@ impl fmt::Display for RoleError {
                 f.write_str("the ring's memory could be taken away by an untrusted peer")
             }
             Self::NoSocket => f.write_str("the ring is pollable, and its socket is not here"),
+            Self::Crowded { participants } => {
+                write!(f, "all {participants} places at the ring are taken")
+            }
             Self::NotPollable => f.write_str("the ring has been used without its sockets"),
         }
     }
@@ -284,7 +292,7 @@ impl core::error::Error for RoleError {}
 pub enum RingError {
     /// A ring for no messages.
     ZeroCapacity,
-    /// An [indexed](super::indexed) ring, whose capacity would not be a power of two.
+    /// An [indexed](super::indexed) ring or one [of many](super::mpmc), whose capacity would not be a power of two.
     NotAPowerOfTwo {
         /// What was asked for.
         capacity: usize,
@@ -297,6 +305,15 @@ pub enum RingError {
     /// The region could not be made.
     #[cfg(not(loom))]
     Region(CreateError),
+}
+
+/// Whether rings whose positions wrap around can have this capacity.
+pub(super) fn check_power_of_two(capacity: usize) -> Result<(), RingError> {
+    match capacity {
+        0 => Err(RingError::ZeroCapacity),
+        _ if !capacity.is_power_of_two() => Err(RingError::NotAPowerOfTwo { capacity }),
+        _ => Ok(()),
+    }
 }
 
 impl fmt::Display for RingError {

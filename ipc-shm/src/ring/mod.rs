@@ -130,6 +130,7 @@ mod copy;
 mod error;
 pub(crate) mod home;
 pub mod indexed;
+pub mod mpmc;
 pub mod pollable;
 mod role;
 pub mod spsc;

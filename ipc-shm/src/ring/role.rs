@@ -68,7 +68,7 @@ impl Party {
             Self::Producer => &roles.producer,
             Self::Consumer => &roles.consumer,
         };
-        Role { word, domain: &roles.domain }
+        Role { word, domain: &roles.commons.domain }
     }
 }
 
@@ -115,6 +115,30 @@ impl Role<'_> {
         // was damaged.
         let (ours, order) = (claimant.to_bits(), Ordering::Release);
         self.word.compare_exchange(ours, CLOSED, order, Ordering::Relaxed).is_ok()
+    }
+
+    /// Whether the calling process is `process`, and has the role.
+    pub(super) fn is_of(self, process: ProcessId) -> bool {
+        identity::known_as(process).is_some()
+            && self.word.load(Ordering::Relaxed) == process.to_bits()
+    }
+
+    /// Gives the role of `owner`, which is dead, up in its stead; whether it was still that one's.
+    pub(super) fn bury(self, owner: ProcessId) -> bool {
+        let (theirs, orders) = (owner.to_bits(), (Ordering::AcqRel, Ordering::Relaxed));
+        self.word.compare_exchange(theirs, CLOSED, orders.0, orders.1).is_ok()
+    }
+
+    /// As [`peer`](Self::peer), without the kernel: of whoever has the role nothing more is said.
+    pub(super) fn peer_unasked(self) -> Peer {
+        // SYNC: role closed (Release in `close`).
+        match self.word.load(Ordering::Acquire) {
+            VACANT => Peer::Absent,
+            word => match owner(word) {
+                Ok(Some(owner)) => Peer::Unknown(owner),
+                Ok(None) | Err(_) => Peer::Closed,
+            },
+        }
     }
 
     pub(super) fn peer(self) -> Peer {
@@ -209,13 +233,23 @@ const FIRST_LOOK: u32 = if cfg!(loom) { 1 } else { 1024 };
 const LONGEST: u32 = if cfg!(loom) { 1 } else { 1 << 16 };
 
 impl Misses {
-    /// A miss at position `at`: whether the peer is closed or known to be dead. Whoever `asks`
-    /// does so now, however many misses there were.
-    pub(super) fn peer_is_gone(&mut self, at: (usize, u64), role: Role<'_>, asks: bool) -> bool {
+    /// A miss at position `at`: whether it is one of those at which to ask.
+    pub(super) fn is_due(&mut self, at: (usize, u64)) -> bool {
         if at != self.at || self.look_at == 0 {
             *self = Self { at, count: 0, look_at: FIRST_LOOK, dead: self.dead };
         }
         self.count = self.count.wrapping_add(1);
+        let is_due = self.count == self.look_at;
+        if is_due {
+            self.look_at = self.count.wrapping_add(self.count.clamp(1, LONGEST));
+        }
+        is_due
+    }
+
+    /// A miss at position `at`: whether the peer is closed or known to be dead. Whoever `asks`
+    /// does so now, however many misses there were.
+    pub(super) fn peer_is_gone(&mut self, at: (usize, u64), role: Role<'_>, asks: bool) -> bool {
+        let is_due = self.is_due(at);
         // SYNC: role closed (Release in `close`).
         let word = role.word.load(Ordering::Acquire);
         match word {
@@ -223,10 +257,6 @@ impl Misses {
             CLOSED => true,
             _ if word == self.dead => true,
             _ => {
-                let is_due = self.count == self.look_at;
-                if is_due {
-                    self.look_at = self.count.wrapping_add(self.count.clamp(1, LONGEST));
-                }
                 if is_due || asks {
                     // This very word: the role may have changed hands since.
                     if matches!(role.peer_by(word), Peer::Dead(_)) {

@@ -36,8 +36,8 @@
 //!
 //! # Safety
 //!
-//! An end keeps the roles of its ring alive, as [`Waits::roles`] promises.
-#![expect(unsafe_code, reason = "an end is borrowed beside the roles that it keeps alive")]
+//! An end keeps its ring alive, as [`Waits::commons`] promises.
+#![expect(unsafe_code, reason = "an end is borrowed beside the ring that it keeps alive")]
 
 mod forms;
 
@@ -51,14 +51,14 @@ use super::error::Refused;
 use super::pollable::line::Line;
 use super::role::Party;
 use super::{PopError, PopWaitError, PushError, PushWaitError, RoleError};
-use crate::layout::{CONSUMER_ARMED, MUST_FENCE, PLAIN, POLLABLE, PRODUCER_ARMED, Roles};
+use crate::layout::{CONSUMER_ARMED, Commons, MUST_FENCE, PLAIN, POLLABLE, PRODUCER_ARMED, Roles};
 
 impl Party {
     /// Where it waits.
-    pub(super) const fn count(self, roles: &Roles) -> &EventCount {
+    pub(super) const fn count(self, commons: &Commons) -> &EventCount {
         match self {
-            Self::Producer => &roles.not_full,
-            Self::Consumer => &roles.not_empty,
+            Self::Producer => &commons.not_full,
+            Self::Consumer => &commons.not_empty,
         }
     }
 
@@ -73,7 +73,7 @@ impl Party {
 
 /// Before a claim: the ring is one whose ends have lines, or one whose ends have none, from its first claim on. Else
 /// somebody would rely on being told by a line, and the other one would have none.
-pub(super) fn settle(roles: &Roles, line: Option<&Line>) -> Result<(), RoleError> {
+pub(super) fn settle(commons: &Commons, line: Option<&Line>) -> Result<(), RoleError> {
     let (ours, theirs, error) = match line {
         Some(_) => (POLLABLE, PLAIN, RoleError::NotPollable),
         None => (PLAIN, POLLABLE, RoleError::NoSocket),
@@ -82,7 +82,7 @@ pub(super) fn settle(roles: &Roles, line: Option<&Line>) -> Result<(), RoleError
         // Models of plain rings have no others, and would race here for nothing.
         return Ok(());
     }
-    let mut seen = roles.waiting.load(Ordering::Relaxed);
+    let mut seen = commons.waiting.load(Ordering::Relaxed);
     for _ in 0..CHANGES {
         if seen & theirs != 0 {
             return Err(error);
@@ -91,7 +91,7 @@ pub(super) fn settle(roles: &Roles, line: Option<&Line>) -> Result<(), RoleError
             return Ok(());
         }
         let orders = (Ordering::Relaxed, Ordering::Relaxed);
-        match roles.waiting.compare_exchange(seen, seen | ours, orders.0, orders.1) {
+        match commons.waiting.compare_exchange(seen, seen | ours, orders.0, orders.1) {
             Ok(_) => return Ok(()),
             Err(found) => seen = found,
         }
@@ -105,7 +105,7 @@ const CHANGES: usize = 100;
 
 pub(super) use forms::{forms, slot_forms};
 
-/// How one end tells the other one that there is something to do. Private to its handle, and next to the roles'
+/// How one end tells the other one that there is something to do. Private to its handle, and next to the ring's
 /// keeper there.
 #[derive(Debug)]
 pub(super) struct Bell {
@@ -113,24 +113,24 @@ pub(super) struct Bell {
     watched: Option<NonNull<EventCount>>,
     /// Where the other end waits.
     count: NonNull<EventCount>,
-    roles: NonNull<Roles>,
+    commons: NonNull<Commons>,
     /// Who has the other end.
     other: Party,
     /// What tells it in its event loop.
     line: Option<Line>,
 }
 
-// SAFETY: roles and event counts are shared by all threads that want to.
+// SAFETY: event counts are shared by all threads that want to.
 unsafe impl Send for Bell {}
 // SAFETY: as above.
 unsafe impl Sync for Bell {}
 
 impl Bell {
     /// The bell of the end that this process has just claimed as `me`.
-    pub(super) fn new(roles: &Roles, me: Party, line: Option<Line>) -> Self {
+    pub(super) fn new(commons: &Commons, me: Party, line: Option<Line>) -> Self {
         let (is_registered, other) = (asymmetric::register(), me.other());
-        let count = other.count(roles).into();
-        let mut bell = Self { watched: None, count, roles: roles.into(), other, line };
+        let count = other.count(commons).into();
+        let mut bell = Self { watched: None, count, commons: commons.into(), other, line };
         if is_registered {
             bell.watched = Some(bell.count);
             bell.look_at_fence();
@@ -143,7 +143,7 @@ impl Bell {
     pub(super) fn ring(&mut self) {
         // SYNC: announced or seen (`order`).
         asymmetric::light();
-        // SAFETY: the handle keeps its roles alive.
+        // SAFETY: the handle keeps its ring alive.
         let is_awaited = self.watched.is_none_or(|count| unsafe { count.as_ref() }.is_awaited());
         if is_awaited {
             self.ring_contended();
@@ -156,7 +156,7 @@ impl Bell {
             // SYNC: announced or seen (`order`).
             fence(Ordering::SeqCst);
         }
-        // SAFETY: the handle keeps its roles alive.
+        // SAFETY: the handle keeps its ring alive.
         let count = unsafe { self.count.as_ref() };
         if count.is_awaited() {
             self.look_at_fence();
@@ -169,11 +169,11 @@ impl Bell {
     /// looked at here is at least as new, or an announcement would be gone and nobody told.
     fn tell_by_line(&self) {
         let Some(line) = &self.line else { return };
-        // SAFETY: the handle keeps its roles alive.
-        let roles = unsafe { self.roles.as_ref() };
+        // SAFETY: the handle keeps its ring alive.
+        let commons = unsafe { self.commons.as_ref() };
         // SYNC: armed (the fence in `pollable::arm`).
         fence(Ordering::SeqCst);
-        if take_bit(&roles.waiting, self.other.armed()) {
+        if take_bit(&commons.waiting, self.other.armed()) {
             self.ring_line(line);
         }
     }
@@ -181,10 +181,10 @@ impl Bell {
     fn ring_line(&self, line: &Line) {
         if !line.ring() {
             // The kernel had no memory for that. Whoever publishes next tries again.
-            // SAFETY: the handle keeps its roles alive.
-            let roles = unsafe { self.roles.as_ref() };
-            roles.waiting.fetch_or(self.other.armed(), Ordering::AcqRel);
-            let _key = self.other.count(roles).try_prepare_by(|| fence(Ordering::SeqCst));
+            // SAFETY: the handle keeps its ring alive.
+            let commons = unsafe { self.commons.as_ref() };
+            commons.waiting.fetch_or(self.other.armed(), Ordering::AcqRel);
+            let _key = self.other.count(commons).try_prepare_by(|| fence(Ordering::SeqCst));
         }
     }
 
@@ -201,10 +201,10 @@ impl Bell {
 
     /// The first half of [`tell_all`](Self::tell_all).
     pub(super) fn wake_all(&self) {
-        // SAFETY: the handle keeps its roles alive.
-        let roles = unsafe { self.roles.as_ref() };
-        roles.not_empty.wake_all();
-        roles.not_full.wake_all();
+        // SAFETY: the handle keeps its ring alive.
+        let commons = unsafe { self.commons.as_ref() };
+        commons.not_empty.wake_all();
+        commons.not_full.wake_all();
     }
 
     /// The line, if the ring has any.
@@ -213,9 +213,9 @@ impl Bell {
     }
 
     fn look_at_fence(&mut self) {
-        // SAFETY: the handle keeps its roles alive.
-        let roles = unsafe { self.roles.as_ref() };
-        if roles.waiting.load(Ordering::Relaxed) & MUST_FENCE != 0 {
+        // SAFETY: the handle keeps its ring alive.
+        let commons = unsafe { self.commons.as_ref() };
+        if commons.waiting.load(Ordering::Relaxed) & MUST_FENCE != 0 {
             self.watched = None;
         }
     }
@@ -223,14 +223,11 @@ impl Bell {
 
 /// What the waits of all rings ask of an end.
 pub(super) trait Waits {
-    /// The ring's roles, which live as long as the end.
-    fn roles(&self) -> NonNull<Roles>;
+    /// What is common to the ring's ends. It lives as long as this one.
+    fn commons(&self) -> NonNull<Commons>;
 
     /// Which end it is.
     const ME: Party;
-
-    /// Its line, if the ring has any.
-    fn line(&self) -> Option<&Line>;
 
     /// Whether there seems to be something to do: a look at one word, which decides nothing.
     fn glance(&self) -> bool;
@@ -239,15 +236,24 @@ pub(super) trait Waits {
     fn look(&mut self, asks: bool) -> Result<(), Refused>;
 }
 
+/// What a [line](Line) asks of an end besides: it is one of two.
+pub(super) trait Paired: Waits {
+    /// Who has the ends. They live as long as this one.
+    fn roles(&self) -> NonNull<Roles>;
+
+    /// Its line, if the ring has any.
+    fn line(&self) -> Option<&Line>;
+}
+
 /// Sleeps until `end`, which has found nothing to do, has something to do.
 #[cold]
 pub(super) fn wait<E: Waits>(end: &mut E, until: Until) -> Result<(), PopWaitError> {
-    let roles = end.roles();
+    let commons = end.commons();
     // SAFETY: the end keeps them alive, and is borrowed until this returns.
-    let roles = unsafe { roles.as_ref() };
-    let waited = E::ME.count(roles).wait_for_by(
+    let commons = unsafe { commons.as_ref() };
+    let waited = E::ME.count(commons).wait_for_by(
         until,
-        || _ = order(roles),
+        || _ = order(commons),
         |look| match look {
             Look::Spin => end.glance().then_some(Ok(())),
             Look::Try | Look::Ask => match end.look(look == Look::Ask) {
@@ -356,11 +362,11 @@ fn take_bit(word: &AtomicU32, bit: u32) -> bool {
 
 /// Between the announcement of a sleep and the look that follows. `false`: whoever publishes may not have heard yet that
 /// it has to fence, and may miss the announcement.
-pub(super) fn order(roles: &Roles) -> bool {
+pub(super) fn order(commons: &Commons) -> bool {
     // SYNC: announced or seen (`Bell::ring` and `ring_contended`).
     let is_ordered = asymmetric::heavy();
     if !is_ordered {
-        roles.waiting.fetch_or(MUST_FENCE, Ordering::Relaxed);
+        commons.waiting.fetch_or(MUST_FENCE, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
     is_ordered

@@ -241,7 +241,7 @@ impl Image {
             && size <= total.saturating_sub(payload)
             && page == rustix::param::page_size() as u64
             && line == 128
-            && (1..=5).contains(&kind)
+            && (1..=6).contains(&kind)
             && domain != 0
             && creator >> 63 == 0
             && creator & 0x3f_ffff != 0

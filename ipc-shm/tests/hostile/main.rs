@@ -37,7 +37,7 @@ const PAYLOAD: usize = 4096;
 
 /// A region between guard pages, and the attacker's view of it.
 fn guarded(make: impl Fn() -> Region) -> (&'static Region, Arena) {
-    for _ in 0..16 {
+    for _ in 0..256 {
         make_room().expect("addresses");
         // Kept for ever, so that the next one gets other addresses.
         let region: &'static Region = Box::leak(Box::new(make()));

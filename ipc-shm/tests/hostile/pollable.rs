@@ -1,10 +1,9 @@
 //! Pollable ends: what they read beside the ring before they sleep, tell, and are claimed.
 
-use ipc_shm::Plan;
-use ipc_shm::Region;
 use ipc_shm::ring::pollable::{ArmError, Armed, Pollable, Sockets};
 use ipc_shm::ring::spsc::{Consumer, Producer, Ring, RingPlace};
-use ipc_shm::ring::{PopError, PushError, Untrusted};
+use ipc_shm::ring::{RoleError, Untrusted};
+use ipc_shm::{Plan, Region};
 use ipc_testkit::stepmutate::{Answer, Arena, Scenario, Suite};
 
 use super::subject::{CAPACITY, End as _, ROLES, STEPS_WITH_QUESTIONS, judge_claim};
@@ -55,15 +54,8 @@ pub(crate) fn run(suite: &mut Suite) {
                 assert!(ends.1.arm() != Ok(Armed::Ready), "it is empty");
                 ends
             },
-            |(producer, _)| producer.push(1),
-            |ends, pushed, _| {
-                let answer = match pushed {
-                    Ok(()) => Answer::Value,
-                    Err(PushError::Full(_) | PushError::Disconnected(_)) => Answer::Nothing,
-                    Err(PushError::Corrupt(_)) => Answer::Corrupt,
-                };
-                judge(ends, answer)
-            },
+            |(producer, _)| producer.call(),
+            |ends, answer, _| judge(ends, answer),
         ),
     ));
     suite.attack(&attacked(
@@ -77,15 +69,8 @@ pub(crate) fn run(suite: &mut Suite) {
                 assert!(ends.0.arm() != Ok(Armed::Ready), "it is full");
                 ends
             },
-            |(_, consumer)| consumer.pop(),
-            |ends, popped, _| {
-                let answer = match popped {
-                    Ok(_) => Answer::Value,
-                    Err(PopError::Empty | PopError::Disconnected) => Answer::Nothing,
-                    Err(PopError::Corrupt) => Answer::Corrupt,
-                };
-                judge(ends, answer)
-            },
+            |(_, consumer)| consumer.call(),
+            |ends, answer, _| judge(ends, answer),
         ),
     ));
     let kept = ring();
@@ -106,9 +91,7 @@ pub(crate) fn run(suite: &mut Suite) {
     ));
 }
 
-fn pollable<E: ipc_shm::ring::pollable::End>(
-    end: Result<E, ipc_shm::ring::RoleError>,
-) -> Pollable<E> {
+fn pollable<E: ipc_shm::ring::pollable::End>(end: Result<E, RoleError>) -> Pollable<E> {
     Pollable::new(end.expect("nobody has it")).expect("descriptors")
 }
 

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         ("without_membarrier", without_membarrier),
         ("without_descriptors", without_descriptors),
         ("another_pid_namespace", another_pid_namespace),
+        ("damage_found_by_a_newcomer_is_told", damage_found_by_newcomer),
         ("copies_in_children_are_nobodys_business", copies_in_children),
         ("nothing_is_left", nothing_is_left),
         ("hostile_full_socket", hostile::full_socket),
@@ -607,6 +608,19 @@ fn another_pid_namespace() {
     assert_eq!(consumer.arm(), Err(ArmError::HungUp), "and for ever");
     println!("armed {briefly} times in vain");
     end(&mut outer);
+}
+
+/// Who takes an end, finds the ring damaged and gives it up again tells of that, as whoever closes an end.
+fn damage_found_by_newcomer() {
+    const FIRST_STAMP: u64 = 4096 + 128 + 8;
+    let ring = ring(4);
+    let mut consumer = Pollable::new(ring.consumer().unwrap()).unwrap();
+    while consumer.arm().unwrap() == Armed::Ready {}
+    assert!(!is_readable(&consumer));
+    rustix::io::pwrite(ring.as_fd().unwrap(), &(1_u64 << 40).to_ne_bytes(), FIRST_STAMP).unwrap();
+    assert_eq!(ring.producer().unwrap_err(), RoleError::Corrupt);
+    assert!(is_readable(&consumer), "nobody was told");
+    assert_eq!(consumer.pop(), Err(PopError::Corrupt));
 }
 
 /// A child drops its copy of an end whose owner sleeps.

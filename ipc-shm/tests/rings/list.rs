@@ -36,6 +36,22 @@ macro_rules! all_rings {
 }
 pub(crate) use all_rings;
 
+/// The same for rings that several have an end of; what their words may be is another subject.
+macro_rules! all_but_ends {
+    ($($module:ident: $ring:ty),* $(,)?) => {$(
+        mod $module {
+            use super::list;
+
+            $crate::list::all_rings!(@ $ring; capacities impossible_capacities slots_of_every_size
+                starts wraps_around room_is_seen_at_once drops nobody_has_come_yet
+                goes_on_where_the_last_one_stopped slices_are_prefixes empty_slices
+                slices_across_the_wrap in_place threads waits another_type_is_refused
+                model_with_fixed_seeds model_with_the_corpus planted_bugs_are_found);
+        }
+    )*};
+}
+pub(crate) use all_but_ends;
+
 /// The same for rings whose memory does not say what the messages are, so that none is of another type; and in which
 /// a changed position may lead into the middle of a record, for which they have tests of their own.
 macro_rules! all_but_types {

@@ -13,10 +13,11 @@ use std::os::unix::fs::FileExt as _;
 
 use bytemuck::Pod;
 use ipc_core::clock::Deadline;
+use ipc_core::identity::ProcessId;
 use ipc_shm::AttachError;
 use ipc_shm::ring::{
     Peer, PopError, PopWaitError, PushError, PushWaitError, RingError, RoleError, Trusted,
-    Untrusted, bytes, indexed, spsc,
+    Untrusted, bytes, indexed, mpmc, spsc,
 };
 
 /// What the tests send: any plain data.
@@ -61,6 +62,9 @@ pub trait TestRing: Sized + 'static {
 
     /// A death in the middle of a slice leaves all of it or nothing.
     const WHOLE_SLICES: bool;
+
+    /// Several may have each of its ends.
+    const OF_MANY: bool = false;
 
     /// The ring, before its ends are claimed.
     type Ring<T: Message>: Send + Sync + 'static;
@@ -167,8 +171,14 @@ pub trait TestRing: Sized + 'static {
     /// Where in the file of a ring are the words that steer it, without the roles.
     fn words<T: Message>(capacity: usize) -> Vec<u64>;
 
-    /// What all these words are when a ring's numbers have come to `start`.
+    /// What all these words are when a ring's numbers have come to `start`, where they are all the same.
     fn word(start: u64) -> u64;
+
+    /// Where these words are, and what they are when a ring's numbers have come to `start`.
+    fn words_at<T: Message>(capacity: usize, start: u64) -> Vec<(u64, u64)> {
+        let word = Self::word(start);
+        Self::words::<T>(capacity).into_iter().map(|offset| (offset, word)).collect()
+    }
 }
 
 fn with_message<T>(error: PushWaitError<()>, message: T) -> PushWaitError<T> {
@@ -268,6 +278,18 @@ macro_rules! ring_of_slots {
             consumer.pop_slice(messages)
         }
 
+        ring_of_slots!(@ $module);
+    };
+    (@ mpmc) => {
+        fn peer_of_producer<T: Message>(producer: &Self::Producer<T>) -> Peer {
+            one_of(producer.consumers())
+        }
+
+        fn peer_of_consumer<T: Message>(consumer: &Self::Consumer<T>) -> Peer {
+            one_of(consumer.producers())
+        }
+    };
+    (@ $one:ident) => {
         fn peer_of_producer<T: Message>(producer: &Self::Producer<T>) -> Peer {
             producer.peer()
         }
@@ -276,6 +298,15 @@ macro_rules! ring_of_slots {
             consumer.peer()
         }
     };
+}
+
+/// What is said of many, where there is one at most, of this process.
+fn one_of(peers: mpmc::Peers) -> Peer {
+    match peers {
+        mpmc::Peers::Absent => Peer::Absent,
+        mpmc::Peers::Gone => Peer::Closed,
+        _ => Peer::Alive(ProcessId::current().expect("a Linux with /proc")),
+    }
 }
 
 /// Where the payload of a region begins, and how long the roles are.
@@ -425,6 +456,58 @@ impl TestRing for UntrustedIndexed {
     fn word(start: u64) -> u64 {
         Indexed::word(start)
     }
+}
+
+/// `ring::mpmc`.
+pub enum Many {}
+
+/// `ring::mpmc`, by ends that trust nobody.
+pub enum UntrustedMany {}
+
+/// How long the head of a ring of many is.
+const CROWD: u64 = 20_864;
+
+macro_rules! ring_of_many {
+    ($name:literal, $trust:ident, $producer:ident, $consumer:ident) => {
+        const NAME: &'static str = $name;
+        const WHOLE_SLICES: bool = false;
+        const OF_MANY: bool = true;
+
+        ring_of_slots!(mpmc, $trust, $producer, $consumer);
+
+        fn refusal(capacity: usize) -> Option<RingError> {
+            Indexed::refusal(capacity)
+        }
+
+        fn words<T: Message>(capacity: usize) -> Vec<u64> {
+            let hints = [PAYLOAD + LINE, PAYLOAD + 2 * LINE].into_iter();
+            let slots = Stamped::words::<T>(capacity).into_iter();
+            hints.chain(slots.map(|offset| offset - LINE + CROWD)).collect()
+        }
+
+        fn word(start: u64) -> u64 {
+            unreachable!("words of several sorts, at {start}")
+        }
+
+        /// Two positions, and in each slot the lap of the position that comes to it next.
+        fn words_at<T: Message>(capacity: usize, start: u64) -> Vec<(u64, u64)> {
+            let shift = capacity.trailing_zeros();
+            let laps = (0..capacity as u64).map(|index| {
+                let next = start.wrapping_add(index.wrapping_sub(start) % capacity as u64);
+                (next >> shift) << 20
+            });
+            let words = [start; 2].into_iter().chain(laps);
+            Self::words::<T>(capacity).into_iter().zip(words).collect()
+        }
+    };
+}
+
+impl TestRing for Many {
+    ring_of_many!("many", Trusted, producer, consumer);
+}
+
+impl TestRing for UntrustedMany {
+    ring_of_many!("untrusted many", Untrusted, untrusted_producer, untrusted_consumer);
 }
 
 /// `ring::bytes`, with one record for each message.
@@ -688,16 +771,15 @@ fn aged<R: TestRing, T: Message>(
     let ring = ring?;
     if is_old() {
         let file = File::from(R::fd(&ring));
-        let word = R::word(start(capacity, 0)).to_ne_bytes();
-        let offsets = R::words::<T>(R::capacity(&ring));
+        let words = R::words_at::<T>(R::capacity(&ring), start(capacity, 0));
         // All at once, for a large ring has a million of them.
-        let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
+        let (first, last) = (words[0].0, words[words.len() - 1].0);
         let mut bytes = vec![1; (last - first) as usize + 8];
         file.read_exact_at(&mut bytes, first).expect("the words of the ring");
-        for offset in offsets {
+        for (offset, word) in words {
             let bytes = &mut bytes[(offset - first) as usize..][..8];
             assert_eq!(bytes, [0; 8], "where a new ring's numbers are");
-            bytes.copy_from_slice(&word);
+            bytes.copy_from_slice(&word.to_ne_bytes());
         }
         file.write_all_at(&bytes, first).expect("the words of the ring");
     }

@@ -30,12 +30,12 @@ use ipc_core::identity::ProcessId;
 use ipc_core::os::Until;
 use ipc_core::primitive::{AtomicU64, Ordering, killed};
 
-use crate::layout::{Indexes, Payload, Roles};
+use crate::layout::{Commons, Indexes, Payload, Roles};
 use crate::ring::error::Refused;
 use crate::ring::pollable::line::{Line, Watch};
 use crate::ring::pollable::{self, ArmError, Armed};
 use crate::ring::role::{Misses, Party, Role};
-use crate::ring::waiting::{Bell, Waits, settle, wait};
+use crate::ring::waiting::{Bell, Paired, Waits, settle, wait};
 use crate::ring::{Peer, PopWaitError, RoleError, home};
 
 pub(in crate::ring) type Held<'r, T> = home::Held<'r, Indexes, Payload<T>>;
@@ -120,7 +120,7 @@ impl<'r, S: Side, T: Pod + Send> End<'r, S, T> {
     /// Becomes this end of the ring, where the last one stopped. The number of slots is a power of two.
     pub(in crate::ring) fn claim(ring: Held<'r, T>, line: Option<Line>) -> Result<Self, RoleError> {
         debug_assert!(ring.slots().len().is_power_of_two(), "checked where the ring is made");
-        settle(&ring.head().roles, line.as_ref())?;
+        settle(&ring.head().roles.commons, line.as_ref())?;
         let claimant = S::ME.role(&ring.head().roles).claim()?.id;
         // What the last owner did to the slots is seen through its end; this orders the rest.
         let position = S::ours(ring.head()).load(Ordering::Acquire);
@@ -128,7 +128,7 @@ impl<'r, S: Side, T: Pod + Send> End<'r, S, T> {
             position,
             limit: position,
             mask: ring.slots().len() as u64 - 1,
-            bell: Bell::new(&ring.head().roles, S::ME, line),
+            bell: Bell::new(&ring.head().roles.commons, S::ME, line),
             ring,
             misses: Misses::default(),
             claimant,
@@ -300,12 +300,8 @@ struct Wanted<'a, 'r, S: Side, T: Pod + Send> {
 impl<S: Side, T: Pod + Send> Waits for Wanted<'_, '_, S, T> {
     const ME: Party = S::ME;
 
-    fn roles(&self) -> NonNull<Roles> {
-        (&self.end.ring.head().roles).into()
-    }
-
-    fn line(&self) -> Option<&Line> {
-        self.end.bell.line()
+    fn commons(&self) -> NonNull<Commons> {
+        (&self.end.ring.head().roles.commons).into()
     }
 
     fn glance(&self) -> bool {
@@ -319,6 +315,16 @@ impl<S: Side, T: Pod + Send> Waits for Wanted<'_, '_, S, T> {
             self.end.refused(self.least, asks)?;
         }
         Ok(())
+    }
+}
+
+impl<S: Side, T: Pod + Send> Paired for Wanted<'_, '_, S, T> {
+    fn roles(&self) -> NonNull<Roles> {
+        (&self.end.ring.head().roles).into()
+    }
+
+    fn line(&self) -> Option<&Line> {
+        self.end.bell.line()
     }
 }
 

@@ -8,6 +8,7 @@ use rustix::fd::{BorrowedFd, OwnedFd};
 
 use super::{Consumer, Producer};
 use crate::layout::{Indexes, Payload};
+use crate::ring::error::check_power_of_two;
 use crate::ring::pollable::Sockets;
 use crate::ring::role::Party;
 use crate::ring::{RingError, RoleError, Untrusted, home};
@@ -54,7 +55,7 @@ impl<T: Pod + Send> Ring<'static, T> {
     ///
     /// [`RingError`]; [`NotAPowerOfTwo`](RingError::NotAPowerOfTwo) for such a capacity.
     pub fn create(capacity: usize) -> Result<Self, RingError> {
-        check(capacity)?;
+        check_power_of_two(capacity)?;
         Ok(Self { home: Home::create(Kind::Indexed, capacity)? })
     }
 
@@ -79,7 +80,7 @@ impl<T: Pod + Send> Ring<'static, T> {
     /// ```
     pub fn from_fd(fd: OwnedFd) -> Result<Self, AttachError> {
         let home = Home::from_fd(Kind::Indexed, fd)?;
-        if check(home.capacity()).is_err() {
+        if check_power_of_two(home.capacity()).is_err() {
             return Err(AttachError::Corrupt);
         }
         Ok(Self { home })
@@ -112,7 +113,7 @@ impl<T: Pod + Send> Ring<'static, T> {
     /// As [`boxed`](Self::boxed), as if `start` messages had gone through: for tests of very old rings.
     #[doc(hidden)]
     pub fn boxed_at(capacity: usize, start: u64) -> Result<Self, RingError> {
-        check(capacity)?;
+        check_power_of_two(capacity)?;
         let slots = (0..capacity).map(|_| Payload(UnsafeCell::new(T::zeroed())));
         Ok(Self { home: Home::boxed(Indexes::at(start), slots)? })
     }
@@ -141,7 +142,7 @@ impl<'r, T: Pod + Send> Ring<'r, T> {
     pub fn in_region(region: &'r Region, place: RingPlace<T>) -> Result<Self, PlaceError> {
         let home = Home::in_region(region, place.0)?;
         // No plan of ours is like this.
-        if check(home.capacity()).is_err() {
+        if check_power_of_two(home.capacity()).is_err() {
             return Err(PlaceError::NotHere);
         }
         Ok(Self { home })
@@ -289,15 +290,7 @@ impl<T: Pod + Send> RingPlace<T> {
     ///
     /// As [`Ring::create`], without those of a region.
     pub fn plan(plan: &mut Plan, capacity: usize) -> Result<Self, RingError> {
-        check(capacity)?;
+        check_power_of_two(capacity)?;
         home::Places::plan(plan, capacity).map(Self)
-    }
-}
-
-fn check(capacity: usize) -> Result<(), RingError> {
-    match capacity {
-        0 => Err(RingError::ZeroCapacity),
-        _ if !capacity.is_power_of_two() => Err(RingError::NotAPowerOfTwo { capacity }),
-        _ => Ok(()),
     }
 }

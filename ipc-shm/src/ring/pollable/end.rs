@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //!
-//! An end keeps the roles of its ring alive, as [`Waits::roles`] promises.
+//! An end keeps the roles of its ring alive, as [`Paired::roles`] promises.
 #![expect(unsafe_code, reason = "an end is borrowed beside the roles that it keeps alive")]
 
 use core::fmt;
@@ -16,7 +16,7 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use super::line::{Death, Line, Watch};
 use crate::ring::error::Refused;
-use crate::ring::waiting::{Waits, order};
+use crate::ring::waiting::{Paired, order};
 use crate::ring::{Trust, bytes};
 
 /// An end of a ring as a descriptor for an event loop: see [the module](super).
@@ -255,10 +255,11 @@ pub trait Arms {
 }
 
 /// Prepares `end` to sleep until `watch` is readable.
-pub(in crate::ring) fn arm<W: Waits>(end: &mut W, watch: &mut Watch) -> Result<Armed, ArmError> {
+pub(in crate::ring) fn arm<W: Paired>(end: &mut W, watch: &mut Watch) -> Result<Armed, ArmError> {
     let roles = end.roles();
     // SAFETY: the end keeps them alive, and is borrowed until this returns.
     let roles = unsafe { roles.as_ref() };
+    let commons = &roles.commons;
     let line = end.line().ok_or(ArmError::HungUp)?;
     // First, so that what comes from now on is seen by the looks, or told once more.
     let noticed = watch.drain(line).map_err(ArmError::Os)?;
@@ -269,11 +270,11 @@ pub(in crate::ring) fn arm<W: Waits>(end: &mut W, watch: &mut Watch) -> Result<A
         return Err(ArmError::HungUp);
     }
     let mut is_ordered = false;
-    roles.waiting.fetch_or(W::ME.armed(), Ordering::AcqRel);
+    commons.waiting.fetch_or(W::ME.armed(), Ordering::AcqRel);
     // SYNC: armed (the fence in `Bell::tell_by_line`): the bit comes before the announcement.
     fence(Ordering::SeqCst);
     // If there is no announcement, nothing is ordered either. It stands when the key is gone.
-    let _key = W::ME.count(roles).try_prepare_by(|| is_ordered = order(roles));
+    let _key = W::ME.count(commons).try_prepare_by(|| is_ordered = order(commons));
     for _ in 0..CHANGES {
         let death = watch.follow(W::ME.other().role(roles));
         match (end.look(death == Death::Past), death) {
@@ -283,7 +284,7 @@ pub(in crate::ring) fn arm<W: Waits>(end: &mut W, watch: &mut Watch) -> Result<A
             (Err(Refused::NotYet), _) => return Ok(Armed::SleepBriefly),
             _ => {
                 // Nobody need send a byte for this.
-                roles.waiting.fetch_and(!W::ME.armed(), Ordering::Relaxed);
+                commons.waiting.fetch_and(!W::ME.armed(), Ordering::Relaxed);
                 return Ok(Armed::Ready);
             }
         }

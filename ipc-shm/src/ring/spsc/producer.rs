@@ -18,12 +18,12 @@ use ipc_core::primitive::{Ordering, killed};
 
 use super::cursor::Cursor;
 use super::slots::{Held, Position};
-use crate::layout::{FULL, LAP, Roles};
+use crate::layout::{Commons, FULL, LAP, Roles};
 use crate::ring::error::Refused;
 use crate::ring::pollable::line::{Line, Watch};
 use crate::ring::pollable::{self, ArmError, Armed, Arms};
 use crate::ring::role::{Misses, Party, Role};
-use crate::ring::waiting::{Bell, Waits, settle};
+use crate::ring::waiting::{Bell, Paired, Waits, settle};
 use crate::ring::{Peer, PushError, RoleError, Trust, Trusted, Untrusted};
 
 /// The writing end of a [`Ring`](super::Ring).
@@ -49,9 +49,9 @@ static_assertions::assert_impl_all!(Producer<'static, u64, Untrusted>: Send, Syn
 
 impl<'r, T: Pod + Send, M: Trust> Producer<'r, T, M> {
     pub(super) fn claim(ring: Held<'r, T>, line: Option<Line>) -> Result<Self, RoleError> {
-        settle(ring.head(), line.as_ref())?;
+        settle(&ring.head().commons, line.as_ref())?;
         let claimant = own(ring.head()).claim()?.id;
-        let bell = Bell::new(ring.head(), Party::Producer, line);
+        let bell = Bell::new(&ring.head().commons, Party::Producer, line);
         let Some(position) =
             Position::find(ring.as_slice(), |sequence| sequence.wrapping_add(FULL) / LAP)
         else {
@@ -186,12 +186,8 @@ impl<'r, T: Pod + Send, M: Trust> Producer<'r, T, M> {
 impl<T: Pod + Send, M: Trust> Waits for Producer<'_, T, M> {
     const ME: Party = Party::Producer;
 
-    fn roles(&self) -> NonNull<Roles> {
-        self.cursor.roles().into()
-    }
-
-    fn line(&self) -> Option<&Line> {
-        self.bell.line()
+    fn commons(&self) -> NonNull<Commons> {
+        (&self.cursor.roles().commons).into()
     }
 
     fn glance(&self) -> bool {
@@ -202,6 +198,16 @@ impl<T: Pod + Send, M: Trust> Waits for Producer<'_, T, M> {
 
     fn look(&mut self, asks: bool) -> Result<(), Refused> {
         self.look_at_next(asks)
+    }
+}
+
+impl<T: Pod + Send, M: Trust> Paired for Producer<'_, T, M> {
+    fn roles(&self) -> NonNull<Roles> {
+        self.cursor.roles().into()
+    }
+
+    fn line(&self) -> Option<&Line> {
+        self.bell.line()
     }
 }
 

@@ -1,0 +1,144 @@
+//! [`Table`]: who takes part, as producers or as consumers, and who of them is dead.
+//!
+//! | owner of a record | generation | is |
+//! |---|---|---|
+//! | 0 | 0 | never used, and no record behind it is |
+//! | a process | its own | that of a handle of this process |
+//! | a process | an earlier one's | being taken over |
+//! | closed | an earlier one's | free |
+//!
+//! A record is taken by one compare-exchange that names the process, and then given another generation, before anything else
+//! names it. So the owner of a slot, a number and a generation, is dead when the record is closed, or of another
+//! generation, or a dead process's; and that is final: nobody comes back with the same generation (not until 512 others have had
+//! the record; then the slot waits for the last of them).
+//!
+//! Records are taken from the first one on, so that a look at all of them ends at the first that was never used.
+
+use ipc_core::identity::{DomainCell, ProcessId};
+use ipc_core::primitive::Ordering;
+
+use super::word::Owner;
+use crate::layout::Record;
+use crate::ring::role::Role;
+use crate::ring::{Peer, RoleError};
+
+/// In a generation: whoever closed the record has left a message behind that it had claimed.
+const LEFT: u64 = 1 << 63;
+
+/// All records of one kind.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Table<'a> {
+    records: &'a [Record],
+    domain: &'a DomainCell,
+}
+
+/// A record that is the caller's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Joined {
+    pub(super) owner: Owner,
+    pub(super) process: ProcessId,
+}
+
+/// How things stand with all who are on the other side of a ring, at the moment of asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Peers {
+    /// Nobody has ever come.
+    Absent,
+    /// Somebody is there, or may be: of a process in another pid namespace nobody can tell.
+    Present,
+    /// All have closed their ends, or died.
+    Gone,
+}
+
+static_assertions::assert_impl_all!(Peers: Send, Sync);
+
+impl<'a> Table<'a> {
+    pub(super) const fn new(records: &'a [Record], domain: &'a DomainCell) -> Self {
+        Self { records, domain }
+    }
+
+    fn role(self, number: usize) -> Option<Role<'a>> {
+        let record = self.records.get(number)?;
+        Some(Role { word: &record.owner, domain: self.domain })
+    }
+
+    /// Takes a record: the first that is free, or that of a dead process.
+    pub(super) fn join(self) -> Result<Joined, RoleError> {
+        for (number, record) in self.records.iter().enumerate() {
+            let role = Role { word: &record.owner, domain: self.domain };
+            match role.claim() {
+                Ok(me) => {
+                    let generation =
+                        (record.generation.load(Ordering::Relaxed) & !LEFT).wrapping_add(1);
+                    // SYNC: record renewed (Acquire in `is_dead`): what its last owner had claimed is a dead one's.
+                    record.generation.store(generation & !LEFT, Ordering::Release);
+                    return Ok(Joined { owner: Owner::new(number, generation), process: me.id });
+                }
+                Err(RoleError::Taken { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(RoleError::Crowded { participants: self.records.len() })
+    }
+
+    /// Gives up the record that this process has; whether it did. `has_left`: and with it a message that it had claimed.
+    pub(super) fn leave(self, me: Joined, has_left: bool) -> bool {
+        let Some(role) = self.role(me.owner.number()) else { return false };
+        if has_left && role.is_of(me.process) {
+            let generation = &self.records[me.owner.number()].generation;
+            generation.store(generation.load(Ordering::Relaxed) | LEFT, Ordering::Relaxed);
+        }
+        role.close(me.process)
+    }
+
+    /// Whether the owner of a slot is dead. It `asks` the kernel, if that is what it takes to know.
+    pub(super) fn is_dead(self, owner: Owner, asks: bool) -> bool {
+        let number = owner.number();
+        let Some(role) = self.role(number) else { return false };
+        let peer = if asks { role.peer() } else { role.peer_unasked() };
+        // Afterwards: if that was an heir, it lives, and the generation is the next one, or will be.
+        // SYNC: record renewed (Release in `join`).
+        let generation = self.records[number].generation.load(Ordering::Acquire);
+        Owner::new(number, generation) != owner || matches!(peer, Peer::Closed | Peer::Dead(_))
+    }
+
+    /// How things stand with all of them. It `asks` the kernel whether they live, until one does.
+    pub(super) fn peers(self, asks: bool) -> Peers {
+        let mut peers = Peers::Absent;
+        for number in 0..self.records.len() {
+            let Some(role) = self.role(number) else { break };
+            match if asks { role.peer() } else { role.peer_unasked() } {
+                Peer::Absent => break,
+                Peer::Closed => {}
+                // What is known is said to all.
+                Peer::Dead(owner) => _ = role.bury(owner),
+                Peer::Alive(_) | Peer::Unknown(_) => return Peers::Present,
+            }
+            peers = Peers::Gone;
+        }
+        peers
+    }
+
+    /// Where somebody seems to have left a message there is none.
+    pub(super) fn has_left_nothing(self, number: usize) {
+        let Some(record) = self.records.get(number) else { return };
+        let seen = record.generation.load(Ordering::Relaxed);
+        if seen & LEFT != 0 {
+            let orders = (Ordering::Relaxed, Ordering::Relaxed);
+            // If it fails, somebody has it now.
+            let _ = record.generation.compare_exchange(seen, seen & !LEFT, orders.0, orders.1);
+        }
+    }
+
+    /// The numbers of all records that were ever used; or only of those whose owner closed them and left a message.
+    pub(super) fn numbers(self, only_left: bool) -> impl Iterator<Item = usize> + use<'a> {
+        let used = move |&number: &usize| {
+            self.role(number).is_some_and(|role| role.peer_unasked() != Peer::Absent)
+        };
+        let is_wanted = move |&number: &usize| {
+            !only_left || self.records[number].generation.load(Ordering::Relaxed) & LEFT != 0
+        };
+        (0..self.records.len()).take_while(used).filter(is_wanted)
+    }
+}
