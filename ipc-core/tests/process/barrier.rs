@@ -14,7 +14,7 @@ use crate::tools::{
     bare_clone_sleeper, exit_now, filter_pidfd_open, ignore_sigchld, in_parent_of_fork,
     kill_and_reap, raw_waitpid,
 };
-use ipc_testkit::cases::pids::sleeper_with_pid;
+use ipc_testkit::cases::pids::{Sleeper, sleeper_with_pid};
 use ipc_testkit::cases::{doing, no_children, open_fds, shared, skip};
 
 /// Set by a child that got through the barrier.
@@ -87,21 +87,31 @@ pub(crate) fn child_killed_and_reaped() {
 pub(crate) fn k20_pid_recycled() {
     fn recycle(pid: Pid) {
         kill_child_and_see_it_reaped(pid);
-        let stranger = sleeper_with_pid(pid);
-        shared().words[1].store(if stranger.is_some() { 1 } else { -1 }, SeqCst);
-        shared().words[2].store(pid.as_raw_nonzero().get(), SeqCst);
+        let stranger = match sleeper_with_pid(pid) {
+            Sleeper::Sleeps(stranger) => stranger.as_raw_nonzero().get(),
+            Sleeper::NotPermitted => -1,
+            Sleeper::Taken => 0,
+        };
+        shared().words[1].store(stranger, SeqCst);
     }
     ignore_sigchld();
     in_parent_of_fork(recycle);
     doing("a fork whose child is replaced by another process of the same number");
-    let forked = fork_marking_start();
-    if shared().words[1].load(SeqCst) < 0 {
-        skip("clone3(set_tid) needs CAP_SYS_ADMIN");
+    for _ in 0..10 {
+        let forked = fork_marking_start();
+        let stranger = shared().words[1].load(SeqCst);
+        if stranger < 0 {
+            skip("clone3(set_tid) needs CAP_SYS_ADMIN");
+        }
+        assert_eq!(forked.map(drop), Err(Errno::SRCH));
+        // None where a process of the machine has the number; the handle was not to be it either.
+        if let Some(stranger) = Pid::from_raw(stranger) {
+            let (ended, _) = raw_waitpid(stranger.as_raw_nonzero().get(), libc::WNOHANG);
+            assert_eq!(ended, 0, "it lives");
+            return kill_and_reap(stranger);
+        }
     }
-    assert_eq!(forked.map(drop), Err(Errno::SRCH));
-    let stranger = Pid::from_raw(shared().words[2].load(SeqCst)).expect("a pid");
-    assert_eq!(raw_waitpid(stranger.as_raw_nonzero().get(), libc::WNOHANG).0, 0, "it lives");
-    kill_and_reap(stranger);
+    panic!("others took the number of the dead child ten times");
 }
 
 /// K17: the kernel kills the parent at the very call that asks for the pidfd.

@@ -11,23 +11,30 @@ use ipc_core::process::{Child, ExitStatus, Fork, ForkFnError, Signal, fork, fork
 use ipc_core::{Errno, Result};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{FdFlags, fcntl_getfd};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::status::wait_for_end;
 use crate::tools::{duplicate, duplicate_onto, exit_now, kill_and_reap, raw_waitpid};
-use ipc_testkit::cases::pids::sleeper_with_pid;
+use ipc_testkit::cases::pids::{Sleeper, sleeper_with_pid};
 use ipc_testkit::cases::{doing, no_children, open_fds, shared, skip};
 
-/// K20: after the reap the handle reaches nobody, even if its number lives again.
-pub(crate) fn k20_recycled_pid_is_not_signalled() {
+/// A child that is gone, and the process that has its pid; `None` if another took it.
+fn reaped_and_recycled() -> Option<(Child, Pid)> {
     let mut child = fork_fn(|| 0).expect("fork");
     wait_for_end(&child);
     assert_eq!(child.signal(Signal::TERM), Ok(()), "a zombie takes any signal");
     assert_eq!(child.wait(), Ok(ExitStatus::Exited(0)));
     assert_eq!(child.kill(), Err(Errno::SRCH));
-    let Some(stranger) = sleeper_with_pid(child.id()) else {
-        skip("clone3(set_tid) needs CAP_SYS_ADMIN");
-    };
+    match sleeper_with_pid(child.id()) {
+        Sleeper::Sleeps(stranger) => Some((child, stranger)),
+        Sleeper::NotPermitted => skip("clone3(set_tid) needs CAP_SYS_ADMIN"),
+        Sleeper::Taken => None,
+    }
+}
+
+/// K20: after the reap the handle reaches nobody, even if its number lives again.
+pub(crate) fn k20_recycled_pid_is_not_signalled() {
+    let (mut child, stranger) = (0..10).find_map(|_| reaped_and_recycled()).expect("a free pid");
     assert_eq!(child.kill(), Err(Errno::SRCH));
     assert_eq!(child.wait(), Ok(ExitStatus::Exited(0)));
     let (ended, _) = raw_waitpid(stranger.as_raw_nonzero().get(), libc::WNOHANG);
