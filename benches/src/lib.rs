@@ -15,6 +15,7 @@ pub mod ours;
 pub mod payload;
 pub mod peers;
 pub mod plot;
+pub mod queue;
 pub mod readme;
 pub mod report;
 pub mod runner;
@@ -27,6 +28,7 @@ pub mod targets;
 pub mod turns;
 
 mod board;
+mod crew;
 mod probe;
 mod sides;
 

@@ -8,6 +8,9 @@ use crate::subject::{Done, Wrong};
 /// as a wrong word. The first word is the sequence number itself and is never zero.
 pub type Message<const N: usize> = [u64; N];
 
+/// The bits from here on say whose a message is, where several send.
+const PRODUCER: u32 = 48;
+
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Message number `sequence`.
@@ -34,7 +37,13 @@ impl Sent {
     /// The first message has number 1.
     #[must_use]
     pub const fn new() -> Self {
-        Self { next: 1 }
+        Self::of(0)
+    }
+
+    /// The stream of one of several producers, to be told from theirs by [`Mixed`].
+    #[must_use]
+    pub const fn of(producer: usize) -> Self {
+        Self { next: ((producer as u64) << PRODUCER) + 1 }
     }
 
     /// Sends `count` messages through `push`, which returns once the message is accepted.
@@ -171,9 +180,84 @@ impl Reader {
     }
 }
 
+/// One of several receivers: it gets any messages of each of several streams, those of one in their order.
+#[derive(Debug)]
+pub struct Mixed {
+    /// The number of the last message of each producer.
+    last: Vec<u64>,
+}
+
+impl Mixed {
+    /// Expects messages of so many producers.
+    #[must_use]
+    pub fn new(producers: usize) -> Self {
+        Self { last: (0..producers).map(|producer| (producer as u64) << PRODUCER).collect() }
+    }
+
+    /// Lets `work` check as many messages as it has.
+    ///
+    /// # Errors
+    /// Says so if a message was torn, is none of any producer's, or came after a later one of the same.
+    #[inline]
+    pub fn with(&mut self, work: impl FnOnce(&mut MixedReader<'_>)) -> Result<Done, Wrong> {
+        let mut reader =
+            MixedReader { last: &mut self.last, operations: 0, checksum: 0, wrong: false };
+        work(&mut reader);
+        let MixedReader { operations, checksum, wrong, .. } = reader;
+        if wrong {
+            return Err(Wrong("a message was repeated, overtaken or changed".to_owned()));
+        }
+        Ok(Done { operations, checksum, ..Done::default() })
+    }
+}
+
+/// Checks the messages that one of several receivers gets.
+#[derive(Debug)]
+pub struct MixedReader<'a> {
+    last: &'a mut [u64],
+    operations: u64,
+    checksum: u64,
+    wrong: bool,
+}
+
+impl MixedReader<'_> {
+    /// Compares all words of a message with those that were sent with its number.
+    #[inline]
+    pub fn read<const N: usize>(&mut self, message: &Message<N>) {
+        let number = message[0];
+        self.operations += 1;
+        self.checksum = self.checksum.wrapping_add(sum(message));
+        self.wrong |= *message != numbered(number);
+        match self.last.get_mut((number >> PRODUCER) as usize) {
+            Some(last) if *last < number => *last = number,
+            _ => self.wrong = true,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn receivers_of_several_streams_see_every_kind_of_damage() {
+        let of = |producer, count| {
+            let mut messages: Vec<Message<7>> = Vec::new();
+            let _ = Sent::of(producer).each(count, |message| messages.push(message));
+            messages
+        };
+        let read = |messages: &[Message<7>]| {
+            Mixed::new(2).with(|reader| messages.iter().for_each(|message| reader.read(message)))
+        };
+        let (one, other, stranger) = (of(0, 3), of(1, 3), of(2, 1)[0]);
+        assert!(read(&[other[0], one[0], one[2], other[2]]).is_ok(), "others have the rest");
+        assert!(read(&[one[1], one[1]]).is_err(), "twice");
+        assert!(read(&[one[1], one[0]]).is_err(), "overtaken");
+        assert!(read(&[stranger]).is_err(), "nobody's");
+        let mut torn = one[0];
+        torn[6] ^= 1;
+        assert!(read(&[torn]).is_err(), "torn");
+    }
 
     fn pass(messages: Vec<Message<7>>) -> Result<Done, Wrong> {
         let count = messages.len() as u64;

@@ -53,9 +53,15 @@ impl Plan {
         watchdog: Duration::from_secs(10),
     };
 
-    /// With slices that are long beside the turns of some milliseconds that the scheduler gives to each of too many.
+    /// With slices that are long beside the turns of some milliseconds that the scheduler gives to each of too many; and
+    /// patience, for what sleeps and polls by turns may take a thousand times as long as expected.
     fn for_turns_of_the_scheduler(self) -> Self {
-        Self { slice: self.slice * 5, row_limit: self.row_limit * 2, ..self }
+        Self {
+            slice: self.slice * 5,
+            row_limit: self.row_limit * 2,
+            watchdog: self.watchdog * 6,
+            ..self
+        }
     }
 }
 
@@ -114,7 +120,10 @@ pub fn run(
     plan: Plan,
 ) -> Result<Vec<Sample>, RunError> {
     let oversubscribed = workload.cpus == Cpus::Oversubscribed;
-    let plan = if oversubscribed { plan.for_turns_of_the_scheduler() } else { plan };
+    let plan = match workload.cpus {
+        Cpus::Two | Cpus::One => plan,
+        Cpus::Unpinned | Cpus::Oversubscribed => plan.for_turns_of_the_scheduler(),
+    };
     let setting = Setting {
         board: sys::place(Board::new()),
         plan,

@@ -6,6 +6,7 @@
 use core::hint::spin_loop;
 
 use crate::payload::{Message, Reader, Received, Sent, Writer};
+use crate::queue::Idle;
 use crate::subject::{Done, Ends, Slice, Wrong};
 use crate::turns::{Handover, Turns};
 
@@ -161,13 +162,8 @@ pub fn round_trip<const N: usize>(
 
 /// Asks until there is an answer.
 #[inline]
-pub fn spin_until<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
-    loop {
-        if let Some(value) = attempt() {
-            return value;
-        }
-        spin_loop();
-    }
+pub fn spin_until<T>(attempt: impl FnMut() -> Option<T>) -> T {
+    Idle::Spins.until(attempt)
 }
 
 /// Waits a moment after a call that moved nothing.

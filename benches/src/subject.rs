@@ -62,7 +62,7 @@ impl Measure {
     pub const fn unit(self) -> &'static str {
         match self {
             Self::Stream => "messages per second",
-            Self::Contended => "sections per second, both sides together",
+            Self::Contended => "operations per second, both sides together",
             Self::RoundTrip => "time for a round trip",
             Self::Alone => "time for an operation",
         }

@@ -44,6 +44,12 @@ pub const RING_WAITS: &str = "ipc-shm push_wait/pop_wait";
 pub const INDEXED_WAITS: &str = "ipc-shm indexed push_wait/pop_wait";
 /// Ours, in the family `waiting`: the ring of bytes.
 pub const BYTES_WAITS: &str = "ipc-shm bytes push_wait/pop_wait";
+/// Ours, in the family `mpmc`: one message at a time.
+pub const MPMC: &str = "ipc-shm mpmc push/pop";
+/// Ours, in the family `mpmc`: the same, beside many that do nothing.
+pub const MPMC_CROWDED: &str = "ipc-shm mpmc push/pop, crowded";
+/// Ours, in the family `mpmc`: the calls that wait.
+pub const MPMC_WAITS: &str = "ipc-shm mpmc push_wait/pop_wait";
 /// Ours, in the family `mutex`.
 pub const MUTEX: &str = "ipc-sync Mutex";
 /// Ours, in the family `rwlock`.
@@ -263,6 +269,19 @@ pub static TARGETS: &[Target] = &[
     target("bytes", "64 KiB", BYTES, "index ring (by hand)", AtLeast(0.8),
         "four fifths of the rate of the best hand-written ring of the same bytes"),
 
+    target("mpmc", "1p1c 64 B", MPMC, "crossbeam ArrayQueue", AtLeast(1.0),
+        "as fast as the queue between threads that no death is allowed to touch"),
+    target("mpmc", "1p1c 64 B", MPMC, "Boost message_queue", AtLeast(10.0),
+        "ten times the rate of Boost's queue between processes"),
+    target("mpmc", "1p1c 64 B", MPMC, "POSIX mq", AtLeast(40.0),
+        "forty times the rate of the kernel's queue"),
+    target("mpmc", "2p2c 64 B, each does both", MPMC, "crossbeam ArrayQueue", AtLeast(1.0),
+        "as fast as the queue between threads that no death is allowed to touch"),
+    target("mpmc", "2p2c 64 B, each does both", MPMC, "Boost message_queue", AtLeast(10.0),
+        "ten times the rate of Boost's queue between processes"),
+    target("mpmc", "2p2c 64 B, each does both", MPMC, "POSIX mq", AtLeast(40.0),
+        "forty times the rate of the kernel's queue"),
+
     target("waiting", "round trip 64 B, awake", RING_WAITS, "pipe", AtMost(0.005),
         "two hundred times faster than what always sleeps"),
     target("waiting", "round trip 64 B, asleep", RING_WAITS, "bare futex (floor)", AtMost(1.15),
@@ -361,8 +380,14 @@ mod tests {
     fn every_name_in_the_table_exists_or_is_known_to_be_missing() {
         let families = crate::families::all();
         // Python is not on every machine.
-        let missing_peers =
-            ["iceoryx2", "ipc-channel", "Python Queue", "Python forkserver", "Python fork"];
+        let missing_peers = [
+            "iceoryx2",
+            "ipc-channel",
+            "Boost message_queue",
+            "Python Queue",
+            "Python forkserver",
+            "Python fork",
+        ];
         for target in TARGETS {
             let family = families.iter().find(|family| family.name == target.family);
             let family = family.unwrap_or_else(|| panic!("{target:?}"));

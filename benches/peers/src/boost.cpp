@@ -1,6 +1,7 @@
-// Boost.Interprocess behind a C interface: its objects are made in memory that the caller gives.
+// Boost.Interprocess behind a C interface: its locks are made in memory that the caller gives, its queues in their own.
 //
-// An exception ends the program here; none of these calls throws while a lock is used as it is meant.
+// An exception ends the program here; none of these calls throws while it is used as it is meant.
+#include <boost/interprocess/ipc/message_queue.hpp>
 #include <boost/interprocess/sync/interprocess_mutex.hpp>
 #include <boost/interprocess/sync/interprocess_semaphore.hpp>
 #include <boost/interprocess/sync/interprocess_sharable_mutex.hpp>
@@ -36,4 +37,20 @@ bool ipc_boost_semaphore(void *place, std::size_t size, unsigned permits) noexce
 void ipc_boost_semaphore_wait(void *place) noexcept { at<interprocess_semaphore>(place).wait(); }
 bool ipc_boost_semaphore_try_wait(void *place) noexcept { return at<interprocess_semaphore>(place).try_wait(); }
 void ipc_boost_semaphore_post(void *place) noexcept { at<interprocess_semaphore>(place).post(); }
+
+// The mapping stays, and children inherit it.
+void *ipc_boost_queue(const char *name, std::size_t most, std::size_t size) noexcept {
+    auto *queue = new message_queue(create_only, name, most, size);
+    message_queue::remove(name);
+    return queue;
+}
+void ipc_boost_queue_send(void *queue, const void *message, std::size_t size) noexcept {
+    static_cast<message_queue *>(queue)->send(message, size, 0);
+}
+std::size_t ipc_boost_queue_receive(void *queue, void *message, std::size_t size) noexcept {
+    message_queue::size_type received = 0;
+    unsigned priority = 0;
+    static_cast<message_queue *>(queue)->receive(message, size, received, priority);
+    return received;
+}
 }

@@ -4,6 +4,8 @@
 mod boost;
 mod channel;
 mod iceoryx;
+#[cfg(feature = "boost")]
+mod message_queue;
 mod shmem;
 
 use ipc_benches::peers::python;
@@ -14,7 +16,7 @@ use ipc_benches::subject::{Family, Subject};
 pub fn families() -> Vec<Family> {
     let mut families = ipc_benches::families::all();
     let locks = ["mutex", "rwlock", "semaphore"].iter().filter(|_| cfg!(feature = "boost"));
-    let names: Vec<_> = ["spsc", "indexed", "bytes"].iter().chain(locks).collect();
+    let names: Vec<_> = ["spsc", "indexed", "bytes", "mpmc"].iter().chain(locks).collect();
     families.retain(|family| names.contains(&&family.name));
     for family in &mut families {
         // What copies through the kernel stands beside the ring of records; in place it has no match.
@@ -22,7 +24,10 @@ pub fn families() -> Vec<Family> {
         for workload in &mut family.workloads {
             workload.peers.extend(peers(workload.name, all));
             #[cfg(feature = "boost")]
-            workload.peers.extend(boost::peers(family.name, workload.name));
+            workload.peers.extend(match family.name {
+                "mpmc" => message_queue::peers(workload.name),
+                name => boost::peers(name, workload.name),
+            });
         }
     }
     families

@@ -1,7 +1,9 @@
 //! Records of bytes.
 
 use crate::ours::bytes;
-use crate::peers::{index_ring, kernel, mq, rings};
+use crate::peers::mq::PosixMq;
+use crate::peers::{index_ring, kernel, rings};
+use crate::queue::one_way;
 use crate::streams::slots;
 use crate::subject::{Cpus, Family, Measure, Subject, Workload};
 
@@ -35,7 +37,7 @@ fn stream<const N: usize>(name: &'static str, more: Vec<Subject>) -> Workload {
 
 /// What nobody does with messages of 64 KiB.
 fn small<const N: usize>() -> Vec<Subject> {
-    vec![index_ring::batches::<N>(slots::<N>()), rings::rtrb_chunks::<N>(), mq::mq::<N>()]
+    vec![index_ring::batches::<N>(slots::<N>()), rings::rtrb_chunks::<N>(), one_way::<N, PosixMq>()]
 }
 
 /// What it costs to believe nothing.

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod indexed;
+mod mpmc;
 mod mutex;
 mod rwlock;
 mod semaphore;
@@ -18,6 +19,7 @@ pub fn all() -> Vec<Family> {
         spsc::family(),
         indexed::family(),
         bytes::family(),
+        mpmc::family(),
         waiting::family(),
         mutex::family(),
         rwlock::family(),

@@ -1,7 +1,13 @@
 //! One producer, one consumer.
 
+use crossbeam_queue::ArrayQueue;
+
 use crate::ours::stamped;
-use crate::peers::{channels, floor, index_ring, kernel, mq, rings};
+use crate::payload::Message;
+use crate::peers::channels::{Crossbeam, Kanal};
+use crate::peers::mq::PosixMq;
+use crate::peers::{floor, index_ring, kernel, rings};
+use crate::queue::{one_way, there_and_back};
 use crate::streams::slots;
 use crate::subject::{Cpus, Family, Measure, Subject, Workload};
 use crate::turns::Handover;
@@ -40,12 +46,12 @@ fn stream<const N: usize>(name: &'static str, by_hand: Subject) -> Workload {
             rings::ringbuf_push_pop::<N>(),
             rings::disruptor_publish::<N>(),
             rings::disruptor_batches::<N>(),
-            channels::array_queue::<N>(),
-            channels::crossbeam_channel::<N>(),
-            channels::kanal::<N>(),
+            one_way::<N, ArrayQueue<Message<N>>>(),
+            one_way::<N, Crossbeam<N>>(),
+            one_way::<N, Kanal<N>>(),
             kernel::pipe_stream::<N>(),
             kernel::unix_stream::<N>(),
-            mq::mq::<N>(),
+            one_way::<N, PosixMq>(),
         ],
     }
 }
@@ -104,11 +110,11 @@ fn round_trip<const N: usize>(name: &'static str) -> Workload {
             floor::slot_flag_round_trip::<N>(),
             rings::rtrb_round_trip::<N>(),
             rings::ringbuf_round_trip::<N>(),
-            channels::array_queue_round_trip::<N>(),
-            channels::crossbeam_channel_round_trip::<N>(),
-            channels::kanal_round_trip::<N>(),
+            there_and_back::<N, ArrayQueue<Message<N>>>(Handover::AtOnce),
+            there_and_back::<N, Crossbeam<N>>(Handover::AtOnce),
+            there_and_back::<N, Kanal<N>>(Handover::AtOnce),
             kernel::pipe_round_trip::<N>(Handover::AtOnce),
-            mq::mq_round_trip::<N>(Handover::AtOnce),
+            there_and_back::<N, PosixMq>(Handover::AtOnce),
         ],
     }
 }

@@ -1,7 +1,10 @@
 //! The calls of the rings that wait: what they cost where nobody has to, and where both sides sleep.
 
 use crate::ours::{bytes, indexed, stamped, waiting};
-use crate::peers::{channels, floor, kernel, mq, rings};
+use crate::peers::channels::Crossbeam;
+use crate::peers::mq::PosixMq;
+use crate::peers::{floor, kernel, rings};
+use crate::queue::{one_way, there_and_back};
 use crate::streams::slots;
 use crate::subject::{Cpus, Family, Measure, Subject, Workload};
 use crate::turns::Handover;
@@ -12,22 +15,22 @@ pub(super) fn family() -> Family {
         name: "waiting",
         title: "Waiting",
         workloads: vec![
-            price("56 B", waiting::stamped::<7>(), stamped::push_pop::<7>()),
+            price("56 B", one_way::<7, waiting::Stamped<7>>(), stamped::push_pop::<7>()),
             price(
                 "64 B, contiguous slots",
-                waiting::indexed::<8>(),
+                one_way::<8, waiting::Indexed<8>>(),
                 indexed::push_pop::<8>(slots::<8>()),
             ),
-            price("64 B, records", waiting::bytes::<8>(), bytes::copied::<8>()),
+            price("64 B, records", one_way::<8, waiting::Bytes>(), bytes::copied::<8>()),
             Workload {
                 name: "round trip 64 B, awake",
                 measure: Measure::RoundTrip,
                 cpus: Cpus::Two,
-                leads: waiting::there_and_back::<8>(Handover::AtOnce).into(),
+                leads: waiting::round_trips::<8>(Handover::AtOnce),
                 peers: vec![
                     floor::two_line_ping_pong(),
                     stamped::there_and_back::<8>(),
-                    channels::crossbeam_channel_round_trip::<8>(),
+                    there_and_back::<8, Crossbeam<8>>(Handover::AtOnce),
                     kernel::pipe_round_trip::<8>(Handover::AtOnce),
                     kernel::eventfd_round_trip::<8>(Handover::AtOnce),
                 ],
@@ -59,13 +62,13 @@ fn asleep(name: &'static str, cpus: Cpus, handover: Handover) -> Workload {
         name,
         measure: Measure::RoundTrip,
         cpus,
-        leads: waiting::there_and_back::<8>(handover).into(),
+        leads: waiting::round_trips::<8>(handover),
         peers: vec![
             floor::bare_futex(handover),
             floor::bare_futex_and_barrier(handover),
             kernel::eventfd_round_trip::<8>(handover),
             kernel::pipe_round_trip::<8>(handover),
-            mq::mq_round_trip::<8>(handover),
+            there_and_back::<8, PosixMq>(handover),
         ],
     }
 }
@@ -75,10 +78,10 @@ fn stream(name: &'static str, cpus: Cpus) -> Workload {
         name,
         measure: Measure::Stream,
         cpus,
-        leads: vec![waiting::stamped::<7>(), stamped::push_pop::<7>()],
+        leads: vec![one_way::<7, waiting::Stamped<7>>(), stamped::push_pop::<7>()],
         peers: vec![
             rings::rtrb_push_pop::<7>(),
-            channels::crossbeam_channel::<7>(),
+            one_way::<7, Crossbeam<7>>(),
             kernel::pipe_stream::<7>(),
         ],
     }
@@ -91,10 +94,10 @@ fn round_trip(name: &'static str, cpus: Cpus) -> Workload {
         name,
         measure: Measure::RoundTrip,
         cpus,
-        leads: vec![waiting::stamped_there_and_back::<8>(handover)],
+        leads: vec![there_and_back::<8, waiting::Stamped<8>>(handover)],
         peers: vec![
             rings::rtrb_round_trip::<8>(),
-            channels::crossbeam_channel_round_trip::<8>(),
+            there_and_back::<8, Crossbeam<8>>(handover),
             kernel::pipe_round_trip::<8>(handover),
         ],
     }

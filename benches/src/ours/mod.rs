@@ -2,15 +2,17 @@
 
 pub mod bytes;
 pub mod indexed;
+pub mod mpmc;
 pub mod stamped;
 pub mod waiting;
 
 mod locks;
 
 use core::fmt::Display;
-use core::hint::spin_loop;
 
 use ipc_shm::ring::{self, PopError, PushError};
+
+use crate::queue::Idle;
 
 /// An answer of a ring that is no success.
 trait Refusal: Display {
@@ -44,12 +46,15 @@ impl Refusal for ring::bytes::PopError {
 
 /// Asks until the answer is a success.
 #[inline]
-fn until<T, E: Refusal>(mut attempt: impl FnMut() -> Result<T, E>) -> T {
-    loop {
-        match attempt() {
-            Ok(done) => return done,
-            Err(error) if error.passes() => spin_loop(),
-            Err(error) => panic!("{error}"),
-        }
-    }
+fn until<T, E: Refusal>(attempt: impl FnMut() -> Result<T, E>) -> T {
+    until_idly(Idle::Spins, attempt)
+}
+
+#[inline]
+fn until_idly<T, E: Refusal>(idle: Idle, mut attempt: impl FnMut() -> Result<T, E>) -> T {
+    idle.until(|| match attempt() {
+        Ok(done) => Some(done),
+        Err(error) if error.passes() => None,
+        Err(error) => panic!("{error}"),
+    })
 }

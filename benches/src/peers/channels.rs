@@ -1,96 +1,84 @@
-//! Channels of other crates, which any number of threads may use; none leaves its process.
+//! Queues and channels of other crates, which any number of threads may use; none leaves its process.
 
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
 
 use crate::payload::Message;
-use crate::streams::{round_trip, singles, slots, spin_until};
-use crate::subject::Subject;
-use crate::turns::Handover;
+use crate::queue::{Idle, Queue};
+use crate::subject::Sides;
 
-/// crossbeam's bounded MPMC queue, which spins when it is full or empty.
-#[must_use]
-pub fn array_queue<const N: usize>() -> Subject {
-    Subject::threads("crossbeam ArrayQueue", || {
-        let queue = Arc::new(ArrayQueue::<Message<N>>::new(slots::<N>()));
-        let other = Arc::clone(&queue);
-        singles(
-            || move |message| spin_until(|| queue.push(message).ok()),
-            || move || spin_until(|| other.pop()),
-        )
-    })
+impl<const N: usize> Queue<N> for ArrayQueue<Message<N>> {
+    const NAME: &'static str = "crossbeam ArrayQueue";
+    const SIDES: Sides = Sides::Threads;
+    type Pusher = Arc<Self>;
+    type Popper = Arc<Self>;
+
+    fn of(capacity: usize) -> Self {
+        Self::new(capacity)
+    }
+
+    fn pusher(queue: &Arc<Self>) -> Arc<Self> {
+        Arc::clone(queue)
+    }
+
+    fn popper(queue: &Arc<Self>) -> Arc<Self> {
+        Arc::clone(queue)
+    }
+
+    #[inline]
+    fn push(end: &mut Arc<Self>, message: Message<N>, idle: Idle) {
+        idle.until(|| end.push(message).ok());
+    }
+
+    #[inline]
+    fn pop(end: &mut Arc<Self>, idle: Idle) -> Message<N> {
+        idle.until(|| end.pop())
+    }
 }
 
-/// crossbeam's bounded channel, which blocks.
-#[must_use]
-pub fn crossbeam_channel<const N: usize>() -> Subject {
-    Subject::threads("crossbeam channel", || {
-        let (sender, receiver) = crossbeam_channel::bounded::<Message<N>>(slots::<N>());
-        singles(
-            || move |message| sender.send(message).expect("the receiver lives"),
-            || move || receiver.recv().expect("the sender lives"),
-        )
-    })
+/// A channel as both its ends, of which more are made. It blocks, in its own way.
+macro_rules! channel {
+    ($type:ident, $module:ident, $name:literal) => {
+        #[doc = concat!("The bounded channel of ", $name, ".")]
+        #[derive(Debug)]
+        pub struct $type<const N: usize> {
+            sender: $module::Sender<Message<N>>,
+            receiver: $module::Receiver<Message<N>>,
+        }
+
+        impl<const N: usize> Queue<N> for $type<N> {
+            const NAME: &'static str = $name;
+            const SIDES: Sides = Sides::Threads;
+            type Pusher = $module::Sender<Message<N>>;
+            type Popper = $module::Receiver<Message<N>>;
+
+            fn of(capacity: usize) -> Self {
+                let (sender, receiver) = $module::bounded(capacity);
+                Self { sender, receiver }
+            }
+
+            fn pusher(queue: &Arc<Self>) -> Self::Pusher {
+                queue.sender.clone()
+            }
+
+            fn popper(queue: &Arc<Self>) -> Self::Popper {
+                queue.receiver.clone()
+            }
+
+            #[inline]
+            fn push(end: &mut Self::Pusher, message: Message<N>, _: Idle) {
+                end.send(message).expect("a receiver lives");
+            }
+
+            #[inline]
+            fn pop(end: &mut Self::Popper, _: Idle) -> Message<N> {
+                end.recv().expect("a sender lives")
+            }
+        }
+    };
 }
 
-/// kanal's bounded channel, which blocks.
-#[must_use]
-pub fn kanal<const N: usize>() -> Subject {
-    Subject::threads("kanal", || {
-        let (sender, receiver) = kanal::bounded::<Message<N>>(slots::<N>());
-        singles(
-            || move |message| sender.send(message).expect("the receiver lives"),
-            || move || receiver.recv().expect("the sender lives"),
-        )
-    })
-}
-
-/// ArrayQueue there and back.
-#[must_use]
-pub fn array_queue_round_trip<const N: usize>() -> Subject {
-    Subject::threads("crossbeam ArrayQueue", || {
-        let there = Arc::new(ArrayQueue::<Message<N>>::new(slots::<N>()));
-        let back = Arc::new(ArrayQueue::<Message<N>>::new(slots::<N>()));
-        let (requests, answers) = (Arc::clone(&there), Arc::clone(&back));
-        round_trip(
-            Handover::AtOnce,
-            move |message| there.push(message).expect("one message is under way"),
-            move || spin_until(|| answers.pop()),
-            move || spin_until(|| requests.pop()),
-            move |message| back.push(message).expect("one message is under way"),
-        )
-    })
-}
-
-/// crossbeam's channel there and back.
-#[must_use]
-pub fn crossbeam_channel_round_trip<const N: usize>() -> Subject {
-    Subject::threads("crossbeam channel", || {
-        let (ask, requests) = crossbeam_channel::bounded::<Message<N>>(slots::<N>());
-        let (reply, answers) = crossbeam_channel::bounded::<Message<N>>(slots::<N>());
-        round_trip(
-            Handover::AtOnce,
-            move |message| ask.send(message).expect("the other side lives"),
-            move || answers.recv().expect("the other side lives"),
-            move || requests.recv().expect("the other side lives"),
-            move |message| reply.send(message).expect("the other side lives"),
-        )
-    })
-}
-
-/// kanal there and back.
-#[must_use]
-pub fn kanal_round_trip<const N: usize>() -> Subject {
-    Subject::threads("kanal", || {
-        let (ask, requests) = kanal::bounded::<Message<N>>(slots::<N>());
-        let (reply, answers) = kanal::bounded::<Message<N>>(slots::<N>());
-        round_trip(
-            Handover::AtOnce,
-            move |message| ask.send(message).expect("the other side lives"),
-            move || answers.recv().expect("the other side lives"),
-            move || requests.recv().expect("the other side lives"),
-            move |message| reply.send(message).expect("the other side lives"),
-        )
-    })
-}
+channel!(Crossbeam, crossbeam_channel, "crossbeam channel");
+channel!(Kanal, kanal, "kanal");
+channel!(Flume, flume, "flume");

@@ -15,3 +15,4 @@ pub mod python;
 pub mod readers;
 pub mod rings;
 pub mod spawners;
+pub mod vyukov;

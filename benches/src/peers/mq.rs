@@ -7,50 +7,51 @@
 
 use std::ffi::CString;
 use std::io;
+use std::sync::Arc;
 
 use core::mem::MaybeUninit;
 use core::ptr;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::payload::Message;
-use crate::streams::{round_trip, singles};
-use crate::subject::Subject;
-use crate::turns::Handover;
+use crate::queue::{Idle, Queue};
+use crate::subject::Sides;
 
 /// The most messages that a queue holds without privileges.
 const MESSAGES: i64 = 10;
 
 /// A queue of 10 messages.
-#[must_use]
-pub fn mq<const N: usize>() -> Subject {
-    Subject::processes("POSIX mq", || {
-        let queue = Queue::new::<N>();
-        singles::<N, _, _>(
-            move || move |message| queue.send(&message),
-            move || move || queue.receive(),
-        )
-    })
-}
-
-/// A request through one queue and its answer through another.
-#[must_use]
-pub fn mq_round_trip<const N: usize>(handover: Handover) -> Subject {
-    Subject::processes("POSIX mq", move || {
-        let (there, back) = (Queue::new::<N>(), Queue::new::<N>());
-        round_trip::<N>(
-            handover,
-            move |message| there.send(&message),
-            move || back.receive(),
-            move || there.receive(),
-            move |message| back.send(&message),
-        )
-    })
-}
-
 #[derive(Clone, Copy, Debug)]
-struct Queue(libc::mqd_t);
+pub struct PosixMq(libc::mqd_t);
 
-impl Queue {
+impl<const N: usize> Queue<N> for PosixMq {
+    const NAME: &'static str = "POSIX mq";
+    const SIDES: Sides = Sides::Processes;
+    type Pusher = Self;
+    type Popper = Self;
+
+    fn of(_: usize) -> Self {
+        Self::new::<N>()
+    }
+
+    fn pusher(queue: &Arc<Self>) -> Self {
+        **queue
+    }
+
+    fn popper(queue: &Arc<Self>) -> Self {
+        **queue
+    }
+
+    fn push(end: &mut Self, message: Message<N>, _: Idle) {
+        end.send(&message);
+    }
+
+    fn pop(end: &mut Self, _: Idle) -> Message<N> {
+        end.receive()
+    }
+}
+
+impl PosixMq {
     fn new<const N: usize>() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("/ipc-benches-{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed));
