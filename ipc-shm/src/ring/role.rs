@@ -119,8 +119,12 @@ impl Role<'_> {
 
     /// Whether the calling process is `process`, and has the role.
     pub(super) fn is_of(self, process: ProcessId) -> bool {
-        identity::known_as(process).is_some()
-            && self.word.load(Ordering::Relaxed) == process.to_bits()
+        identity::known_as(process).is_some() && self.is_still(process)
+    }
+
+    /// Whether `owner`, of whichever process, has the role.
+    pub(super) fn is_still(self, owner: ProcessId) -> bool {
+        self.word.load(Ordering::Relaxed) == owner.to_bits()
     }
 
     /// Gives the role of `owner`, which is dead, up in its stead; whether it was still that one's.

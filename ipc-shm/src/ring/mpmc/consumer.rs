@@ -237,16 +237,24 @@ impl<'r, T: Pod + Send, M: Trust> Consumer<'r, T, M> {
     }
 
     /// A message that a dead consumer had claimed: it lies where the trail of that one ends.
+    ///
+    /// Who asks, asks after all, and says it: the next one is found unasked.
     fn orphan(&self, only_left: bool, asks: bool) -> Option<Found> {
         let consumers = self.member.table(Party::Consumer);
+        let mut orphan = None;
         for number in consumers.numbers(only_left) {
             match self.left_by(number) {
-                Some(found) if consumers.is_dead(found.seen.owner(), asks) => return Some(found),
+                Some(found) if consumers.is_dead(found.seen.owner(), asks) => {
+                    orphan = Some(found);
+                    if !asks {
+                        break;
+                    }
+                }
                 Some(_) => {}
                 None => consumers.has_left_nothing(number),
             }
         }
-        None
+        orphan
     }
 
     /// The message that the consumer of this number, now or before, has claimed and not released.

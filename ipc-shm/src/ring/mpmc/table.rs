@@ -22,7 +22,7 @@ use crate::layout::Record;
 use crate::ring::role::Role;
 use crate::ring::{Peer, RoleError};
 
-/// In a generation: whoever closed the record has left a message behind that it had claimed.
+/// In a generation: whoever had the record, and closed it or died, may have left a message behind that it had claimed.
 const LEFT: u64 = 1 << 63;
 
 /// All records of one kind.
@@ -92,11 +92,14 @@ impl<'a> Table<'a> {
         role.close(me.process)
     }
 
-    /// Whether the owner of a slot is dead. It `asks` the kernel, if that is what it takes to know.
+    /// Whether the owner of a slot is dead. It `asks` the kernel, if that is what it takes to know, and says it to all.
     pub(super) fn is_dead(self, owner: Owner, asks: bool) -> bool {
         let number = owner.number();
         let Some(role) = self.role(number) else { return false };
         let peer = if asks { role.peer() } else { role.peer_unasked() };
+        if let Peer::Dead(process) = peer {
+            self.bury(number, process);
+        }
         // Afterwards: if that was an heir, it lives, and the generation is the next one, or will be.
         // SYNC: record renewed (Release in `join`).
         let generation = self.records[number].generation.load(Ordering::Acquire);
@@ -111,13 +114,27 @@ impl<'a> Table<'a> {
             match if asks { role.peer() } else { role.peer_unasked() } {
                 Peer::Absent => break,
                 Peer::Closed => {}
-                // What is known is said to all.
-                Peer::Dead(owner) => _ = role.bury(owner),
+                Peer::Dead(owner) => self.bury(number, owner),
                 Peer::Alive(_) | Peer::Unknown(_) => return Peers::Present,
             }
             peers = Peers::Gone;
         }
         peers
+    }
+
+    /// Says to all that the `owner` of a record is dead, and where to look for what it had claimed: so it is asked after once,
+    /// and not by everybody for each of its slots.
+    fn bury(self, number: usize, owner: ProcessId) {
+        let Some(role) = self.role(number) else { return };
+        let generation = &self.records[number].generation;
+        // Before the look at the owner: while that is the dead one's, so was this.
+        let seen = generation.load(Ordering::Acquire);
+        if role.is_still(owner) {
+            // If it fails, an heir has it by now, or it is said.
+            let orders = (Ordering::Relaxed, Ordering::Relaxed);
+            let _ = generation.compare_exchange(seen, seen | LEFT, orders.0, orders.1);
+            let _is_ours = role.bury(owner);
+        }
     }
 
     /// Where somebody seems to have left a message there is none.
