@@ -12,12 +12,11 @@
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use core::time::Duration;
-use std::thread::yield_now;
 use std::time::Instant;
 
 use ipc_core::process::{Child, ExitStatus, fork_fn};
 use ipc_shm::ring::mpmc::{Consumer, Ring};
-use ipc_shm::ring::{PopError, PopWaitError, PushWaitError};
+use ipc_shm::ring::{PopWaitError, PushWaitError};
 use ipc_shm::{Atomic, Place, Plan, Region};
 use ipc_testkit::cases::doing;
 
@@ -175,13 +174,12 @@ impl Books {
     }
 
     fn lease(&self, consumer: &mut Consumer<'_, Message>, last: &mut [u64]) -> bool {
-        match consumer.lease() {
+        match consumer.lease_wait() {
             Ok(lease) => {
                 self.enter(number(*lease), last);
                 lease.release();
             }
-            Err(PopError::Empty) => yield_now(),
-            Err(PopError::Disconnected) => return false,
+            Err(PopWaitError::Disconnected) => return false,
             Err(error) => panic!("{error}"),
         }
         true

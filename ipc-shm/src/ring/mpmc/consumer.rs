@@ -101,7 +101,7 @@ impl<'r, T: Pod + Send, M: Trust> Consumer<'r, T, M> {
 
     /// Makes the next message ours.
     #[inline(always)]
-    fn claim(&mut self) -> Result<u64, Refused> {
+    pub(super) fn claim(&mut self) -> Result<u64, Refused> {
         for _ in 0..most_attempts::<M>() {
             let found = self.find(Effort::Poll)?;
             if self.take(found) {
@@ -314,8 +314,14 @@ impl<'r, T: Pod + Send> Consumer<'r, T> {
     #[inline]
     pub fn lease(&mut self) -> Result<Lease<'_, 'r, T>, PopError> {
         let position = self.claim().map_err(Refused::pop)?;
+        Ok(self.lend(position))
+    }
+
+    /// The message that we have just claimed.
+    #[inline]
+    pub(super) fn lend(&mut self, position: u64) -> Lease<'_, 'r, T> {
         self.member.is_away = true;
-        Ok(Lease::new(self, position))
+        Lease::new(self, position)
     }
 }
 
