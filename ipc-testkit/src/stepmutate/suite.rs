@@ -70,8 +70,8 @@ fn prepare() -> Result<(), Refusal> {
 
 impl Suite {
     fn new() -> Self {
-        watchdog::start(LIMIT);
         let deep = std::env::var_os("IPC_STEPKILL").is_some_and(|value| value == "deep");
+        watchdog::start(if deep { 6 * LIMIT } else { LIMIT });
         Self {
             filters: std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect(),
             started: Instant::now(),
