@@ -92,6 +92,8 @@ proofs() {
         cargo test -p ipc-shm --release --test named --test read_only -- l01
     prove 'names of regions, races and kills' '^test k12.*ok' env IPC_CYCLES=deep IPC_CASE_SECONDS=900 \
         cargo test -p ipc-shm --release --test named -- k12
+    prove 'a ring of many, 10^9 messages and half an hour of kills' '^soak: ' env IPC_SOAK=deep IPC_CASE_SECONDS=2400 \
+        cargo test -p ipc-shm --release --test mpmc_processes
     prove 'protocol of the mpmc ring, all interleavings with two kills' '^model: [0-9]' env IPC_MODEL=deep \
         cargo test -p ipc-shm --release --test mpmc_protocol -- nothing --nocapture
     prove 'hostile peers, every attack' '^stepmutate: ' env IPC_STEPKILL=deep \

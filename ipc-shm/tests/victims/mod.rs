@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each program that includes this file uses its part of it")]
 
+pub mod many;
 pub mod records;
 pub mod slots;
 
@@ -11,7 +12,7 @@ use ipc_shm::ring::RoleError;
 pub fn claimed<E>(end: Result<E, RoleError>) -> Option<E> {
     match end {
         Ok(end) => Some(end),
-        Err(RoleError::Taken { .. }) => None,
+        Err(RoleError::Taken { .. } | RoleError::Crowded { .. }) => None,
         Err(error) => panic!("{error}"),
     }
 }

@@ -12,7 +12,7 @@ pub struct Stamped(pub spsc::FixedRing<[u64; 8], 4>);
 /// A ring in the harness's memory.
 pub struct Indexed(pub indexed::FixedRing<[u64; 8], 4>);
 
-fn pushed<T>(result: Result<T, PushError<impl Sized>>) -> Option<T> {
+pub fn pushed<T>(result: Result<T, PushError<impl Sized>>) -> Option<T> {
     match result {
         Ok(pushed) => Some(pushed),
         Err(PushError::Full(_) | PushError::Disconnected(_)) => None,
@@ -20,7 +20,7 @@ fn pushed<T>(result: Result<T, PushError<impl Sized>>) -> Option<T> {
     }
 }
 
-fn popped<T>(result: Result<T, PopError>) -> Option<T> {
+pub fn popped<T>(result: Result<T, PopError>) -> Option<T> {
     match result {
         Ok(popped) => Some(popped),
         Err(PopError::Empty | PopError::Disconnected) => None,
@@ -32,13 +32,13 @@ fn popped<T>(result: Result<T, PopError>) -> Option<T> {
 const LONGEST: usize = 8;
 
 /// The words of `messages`, to be pushed as a slice of their own.
-fn words(messages: &[Message]) -> ([[u64; 8]; LONGEST], usize) {
+pub fn words(messages: &[Message]) -> ([[u64; 8]; LONGEST], usize) {
     let mut words = [[0; 8]; LONGEST];
     words.iter_mut().zip(messages).for_each(|(words, message)| *words = message.to_words());
     (words, messages.len())
 }
 
-fn unpack(words: &[[u64; 8]], messages: &mut [Message]) {
+pub fn unpack(words: &[[u64; 8]], messages: &mut [Message]) {
     messages.iter_mut().zip(words).for_each(|(to, words)| *to = Message::from_words(*words));
 }
 

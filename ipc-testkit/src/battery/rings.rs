@@ -3,16 +3,16 @@
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::ensure;
 use crate::oracle::{Ledger, Message};
 use crate::stepkill::{Actor, Role, Scenario, Suite, Verdict};
+use crate::{ensure, flaw};
 
 /// A bounded queue of messages that lives in shared memory.
 pub trait Ring: Sync {
     /// Who may push and pop.
     const SHAPE: Shape;
 
-    /// How many messages it holds; at most a sixth of [`Ledger::SEQUENCES`].
+    /// How many messages it holds; at most an eighth of [`Ledger::SEQUENCES`].
     const CAPACITY: usize;
 
     /// An empty ring, to be moved into shared memory before it is used.
@@ -24,15 +24,27 @@ pub trait Ring: Sync {
     /// `None` if it is empty. Must not wait.
     fn pop(&self) -> Option<Message>;
 
+    /// Whether a message that a dead consumer had claimed comes to another one, later than those behind it. So does what a consumer
+    /// leaves behind in [`pop_batch`](Self::pop_batch).
+    const REDELIVERS: bool = false;
+
+    /// As [`pop`](Self::pop), by the last one alive, who asks as long as it takes to know that nothing is left.
+    fn drain(&self) -> Option<Message> {
+        self.pop()
+    }
+
     /// The ways in which it moves several messages at once.
     const BATCHES: &'static [Batch] = &[];
+
+    /// The ways in which it takes messages otherwise than one by one.
+    const POPS: &'static [Batch] = Self::BATCHES;
 
     /// Pushes as many as there is room for, from the first on, by one of [`BATCHES`](Self::BATCHES); says how many.
     fn push_batch(&self, _how: Batch, _messages: &[Message]) -> usize {
         0
     }
 
-    /// Pops as many as there are and fit, by one of [`BATCHES`](Self::BATCHES); says how many.
+    /// Pops as many as there are and fit, by one of [`POPS`](Self::POPS); says how many.
     fn pop_batch(&self, _how: Batch, _messages: &mut [Message]) -> usize {
         0
     }
@@ -84,7 +96,7 @@ pub struct Fill {
 }
 
 /// Plays all scenarios for `R`: push and pop killed at every instruction with the ring empty, half full, full and at
-/// its wrap; pairs of victims, and one frozen alive beside one killed, where there may be two.
+/// its wrap; and pairs of victims.
 pub fn run<R: Ring + 'static>(suite: &mut Suite, name: &str) {
     let capacity = R::CAPACITY;
     for (turned, inside) in
@@ -95,6 +107,8 @@ pub fn run<R: Ring + 'static>(suite: &mut Suite, name: &str) {
         suite.everywhere(&pop::<R>(name, fill));
         for &how in R::BATCHES {
             suite.everywhere_if_deep(&push_batch::<R>(name, fill, how));
+        }
+        for &how in R::POPS {
             suite.everywhere_if_deep(&pop_batch::<R>(name, fill, how));
         }
     }
@@ -102,6 +116,7 @@ pub fn run<R: Ring + 'static>(suite: &mut Suite, name: &str) {
     suite.pairs(&push::<R>(name, fill));
     suite.pairs(&pop::<R>(name, fill));
     if R::SHAPE == Shape::ManyToMany {
+        suite.everywhere(&pop_beside_another::<R>(name));
         suite.pairs(
             &push::<R>(name, fill).rename(format!("{name}: push, then pop")).second(pop_once),
         );
@@ -109,6 +124,13 @@ pub fn run<R: Ring + 'static>(suite: &mut Suite, name: &str) {
             &pop::<R>(name, fill).rename(format!("{name}: pop, then push")).second(push_once),
         );
     }
+}
+
+/// K06, for rings where there may be two on a side: killed while another is frozen, alive, in the same operation.
+pub fn beside_frozen<R: Ring + 'static>(suite: &mut Suite, name: &str) {
+    let fill = Fill { turned: 0, inside: R::CAPACITY / 2 };
+    suite.beside_frozen(&push::<R>(name, fill));
+    suite.beside_frozen(&pop::<R>(name, fill));
 }
 
 /// K01, K03: killed in `push`.
@@ -120,6 +142,19 @@ pub fn push<R: Ring + 'static>(name: &str, fill: Fill) -> Scenario<Booked<R>> {
 /// K02, K04: killed in `pop`.
 pub fn pop<R: Ring + 'static>(name: &str, fill: Fill) -> Scenario<Booked<R>> {
     base::<R>(format!("{name}: pop, {} inside after {}", fill.inside, fill.turned), fill)
+        .victim(pop_once)
+}
+
+/// K04: killed in `pop`, and the message comes to a consumer that was there before.
+pub fn pop_beside_another<R: Ring + 'static>(name: &str) -> Scenario<Booked<R>> {
+    let fill = Fill { turned: 0, inside: R::CAPACITY };
+    base::<R>(format!("{name}: pop, beside another consumer"), fill)
+        .holder(|world, me| {
+            let first = world.ring.pop();
+            me.hold();
+            let rest = core::iter::from_fn(|| world.ring.drain());
+            first.into_iter().chain(rest).try_for_each(|message| world.popped(me, &message))
+        })
         .victim(pop_once)
 }
 
@@ -144,8 +179,7 @@ pub fn pop_batch<R: Ring + 'static>(name: &str, fill: Fill, how: Batch) -> Scena
     base_of::<R>(batch_name(name, "pop", fill, how), fill, BATCH).victim(move |world, me| {
         let mut messages = [Message::blank(); BATCH];
         let popped = me.operation(|| world.ring.pop_batch(how, &mut messages));
-        let number = me.number() as usize;
-        messages[..popped].iter().try_for_each(|message| world.ledger.popped(number, message))
+        messages[..popped].iter().try_for_each(|message| world.popped(me, message))
     })
 }
 
@@ -158,7 +192,7 @@ pub fn pop_anything<R: Ring + 'static>(name: &str, fill: Fill) -> Scenario<Booke
     pop::<R>(name, fill).victim(|world, me| {
         if let Some(message) = me.operation(|| world.ring.pop()) {
             // Nothing is wrong with a wrong message here; a right one goes into the books.
-            let _ = world.ledger.popped(me.number() as usize, &message);
+            let _ = world.popped(me, &message);
         }
         Ok(())
     })
@@ -176,7 +210,7 @@ fn push_once<R: Ring>(world: &Booked<R>, me: &Actor<'_>) -> Verdict {
 /// Pops one message; for a victim.
 fn pop_once<R: Ring>(world: &Booked<R>, me: &Actor<'_>) -> Verdict {
     match me.operation(|| world.ring.pop()) {
-        Some(message) => world.ledger.popped(me.number() as usize, &message),
+        Some(message) => world.popped(me, &message),
         None => Ok(()),
     }
 }
@@ -203,15 +237,40 @@ fn base_of<R: Ring + 'static>(name: String, fill: Fill, batch: usize) -> Scenari
         })
         .while_frozen(|world, me| world.try_beside_frozen(me))
         .audit(|world, me| {
-            while let Some(message) = world.ring.pop() {
-                world.ledger.popped(me.number() as usize, &message)?;
+            while let Some(message) = world.ring.drain() {
+                world.popped(me, &message)?;
             }
             world.all_or_nothing()?;
-            world.ledger.audit(me.deaths() as usize * world.batch)
+            world.ledger.audit(me.deaths() as usize * world.batch)?;
+            world.is_whole(me)
         })
 }
 
 impl<R: Ring> Booked<R> {
+    /// Somebody who may have seen deaths has popped `message`.
+    fn popped(&self, me: &Actor<'_>, message: &Message) -> Verdict {
+        // A batch may be one that its consumer has left behind, alive.
+        let times = me.deaths() as usize + usize::from(self.batch > 1);
+        let late = if R::REDELIVERS { times * self.batch } else { 0 };
+        self.ledger.popped_with_late(me.number() as usize, message, late)
+    }
+
+    /// No slot of the empty ring is kept back: it takes as many messages as ever, and gives them out.
+    fn is_whole(&self, me: &Actor<'_>) -> Verdict {
+        for inside in 0..R::CAPACITY {
+            let message = self.ledger.next(me.number() as usize);
+            ensure!(self.ring.push(&message), "an empty ring is full with {inside} messages");
+            self.ledger.pushed(&message);
+        }
+        for popped in 0..R::CAPACITY {
+            match self.ring.pop() {
+                Some(message) => self.popped(me, &message)?,
+                None => return Err(flaw!("a full ring is empty after {popped} messages")),
+            }
+        }
+        Ok(())
+    }
+
     /// Of a batch that is whole by promise, and whose push never returned, all came out or none.
     fn all_or_nothing(&self) -> Verdict {
         let offered = self.offered.load(Ordering::Relaxed);
@@ -244,7 +303,7 @@ impl<R: Ring> Booked<R> {
                 self.ledger.pushed(&message);
             }
             if let Some(message) = self.ring.pop() {
-                self.ledger.popped(number, &message)?;
+                self.popped(me, &message)?;
             }
         }
         Ok(())
@@ -270,7 +329,7 @@ impl<R: Ring> Booked<R> {
             }
             if to_pop > 0 {
                 if let Some(message) = self.ring.pop() {
-                    self.ledger.popped(number, &message)?;
+                    self.popped(me, &message)?;
                     to_pop -= 1;
                     went_on = true;
                 }

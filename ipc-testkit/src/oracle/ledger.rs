@@ -1,7 +1,7 @@
 //! Keeps the books of messages through a queue: nothing torn, nothing doubled, nothing invented, each producer's order
 //! kept, and no more lost than a death may cost.
 
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use crate::ensure;
 use crate::stepkill::Verdict;
@@ -30,6 +30,8 @@ pub struct Ledger {
     last: [[AtomicU64; Self::PRODUCERS]; Self::CONSUMERS],
     /// What became of each message: [`ACCEPTED`] and the number of times it came out.
     fate: [[AtomicU8; Self::SEQUENCES]; Self::PRODUCERS],
+    /// How many came to a consumer after a later one of their producer.
+    late: AtomicUsize,
 }
 
 /// The queue took the message.
@@ -90,6 +92,7 @@ impl Ledger {
             next: [const { AtomicU64::new(0) }; Self::PRODUCERS],
             last: [const { [const { AtomicU64::new(0) }; Self::PRODUCERS] }; Self::CONSUMERS],
             fate: [const { [const { AtomicU8::new(0) }; Self::SEQUENCES] }; Self::PRODUCERS],
+            late: AtomicUsize::new(0),
         }
     }
 
@@ -118,6 +121,21 @@ impl Ledger {
     ///
     /// If it is torn, was never offered, came out before, or came to this consumer after a later one of its producer.
     pub fn popped(&self, consumer: usize, message: &Message) -> Verdict {
+        self.popped_with_late(consumer, message, 0)
+    }
+
+    /// As [`popped`](Self::popped), but so many in all `may_be_late`, and come to a consumer after a later one of their producer:
+    /// what the dead had claimed comes later.
+    ///
+    /// # Errors
+    ///
+    /// As [`popped`](Self::popped), or if more are late.
+    pub fn popped_with_late(
+        &self,
+        consumer: usize,
+        message: &Message,
+        may_be_late: usize,
+    ) -> Verdict {
         ensure!(message.is_whole(), "torn: {:?}", message.to_words());
         let (producer, sequence) = (message.producer as usize - 1, message.sequence);
         ensure!(producer < Self::PRODUCERS, "message {sequence} of an unknown producer {producer}");
@@ -132,9 +150,10 @@ impl Ledger {
             "message {sequence} of producer {producer} came out {} times",
             times + 1
         );
-        let last = self.last[consumer][producer].swap(sequence + 1, Ordering::Relaxed);
+        let last = self.last[consumer][producer].fetch_max(sequence + 1, Ordering::Relaxed);
+        let is_late = last > sequence;
         ensure!(
-            last <= sequence,
+            !is_late || self.late.fetch_add(1, Ordering::Relaxed) < may_be_late,
             "producer {producer}: {sequence} came after {} to consumer {consumer}",
             last - 1
         );
@@ -210,6 +229,17 @@ mod tests {
             assert!(ledger.popped(1, &message).is_ok());
         }
         assert!(ledger.audit(0).is_ok());
+    }
+
+    #[test]
+    fn what_the_dead_had_comes_later_and_no_more() {
+        let ledger = Ledger::new();
+        let messages = [(); 4].map(|()| ledger.next(0));
+        messages.iter().for_each(|message| ledger.pushed(message));
+        let popped = |which: usize| ledger.popped_with_late(0, &messages[which], 1);
+        assert!(popped(2).is_ok() && popped(0).is_ok());
+        assert!(popped(1).is_err(), "the second one that is late");
+        assert!(popped(3).is_ok() && popped(0).is_err(), "and never twice");
     }
 
     #[test]
