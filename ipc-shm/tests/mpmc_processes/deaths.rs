@@ -37,8 +37,8 @@ fn keeper<'r, T>(make: impl FnOnce() -> T + 'r) -> Child {
 fn holder(ring: &Ring<'_, Message>) -> Child {
     keeper(|| {
         let mut consumer = ring.consumer().unwrap();
-        // It has the message as long as it lives.
-        core::mem::forget(consumer.lease().unwrap());
+        // Not released: it has the message as long as it lives.
+        let _lease = consumer.lease().unwrap();
         consumer
     })
 }

@@ -9,7 +9,7 @@
 #![expect(unsafe_code, reason = "a pid namespace for children")]
 
 mod deaths;
-#[allow(unreachable_pub, dead_code, reason = "shared with the other programs")]
+#[allow(unreachable_pub, reason = "shared with the other programs")]
 #[path = "../rings/mod.rs"]
 mod rings;
 mod soak;
