@@ -115,7 +115,8 @@ impl<'r, T: Pod + Send, M: Trust> Consumer<'r, T, M> {
     #[inline(always)]
     fn take(&mut self, found: Found) -> bool {
         let member = &mut self.member;
-        let trail = &member.crowd().trails[member.owner().number()];
+        // Everybody who takes part has one; and a number that had none would be no reason to panic.
+        let Some(trail) = member.crowd().trails.get(member.owner().number()) else { return false };
         // First: should we die with it, this is where it will be looked for.
         trail.store(found.position, Ordering::Relaxed);
         let is_claimed = member.claim(found, member.laps().reading(found.position, member.owner()));

@@ -153,9 +153,9 @@ impl<'a> Table<'a> {
         let used = move |&number: &usize| {
             self.role(number).is_some_and(|role| role.peer_unasked() != Peer::Absent)
         };
-        let is_wanted = move |&number: &usize| {
-            !only_left || self.records[number].generation.load(Ordering::Relaxed) & LEFT != 0
-        };
+        let has_left = |record: &Record| record.generation.load(Ordering::Relaxed) & LEFT != 0;
+        let is_wanted =
+            move |&number: &usize| !only_left || self.records.get(number).is_some_and(has_left);
         (0..self.records.len()).take_while(used).filter(is_wanted)
     }
 }
