@@ -1,14 +1,14 @@
 //! The ring of bytes: records, which say themselves how long they are.
 
 use ipc_core::clock::Deadline;
+use ipc_shm::ring::Untrusted;
 use ipc_shm::ring::bytes::{
     self, PopError, PopWaitError, PushError, PushWaitError, Ring, RingPlace,
 };
-use ipc_shm::ring::{Peer, Untrusted};
 use ipc_shm::{Plan, Region};
 use ipc_testkit::stepmutate::{Answer, Suite};
 
-use super::subject::{CAPACITY, End, FILLS, FULL, Fill, HALF, Subject, word};
+use super::subject::{CAPACITY, End, FILLS, FULL, Fill, HALF, Head, Standing as _, Subject, word};
 use super::{PAYLOAD, guarded};
 
 const TAIL: usize = PAYLOAD + 128;
@@ -41,8 +41,8 @@ impl End for Producer {
         }
     }
 
-    fn peer(&self) -> Peer {
-        self.0.peer()
+    fn peer(&self) -> Answer {
+        self.0.peer().answer()
     }
 }
 
@@ -84,8 +84,8 @@ impl End for Consumer {
         }
     }
 
-    fn peer(&self) -> Peer {
-        self.0.peer()
+    fn peer(&self) -> Answer {
+        self.0.peer().answer()
     }
 }
 
@@ -122,8 +122,8 @@ impl End for Batches {
         }
     }
 
-    fn peer(&self) -> Peer {
-        self.0.peer()
+    fn peer(&self) -> Answer {
+        self.0.peer().answer()
     }
 }
 
@@ -177,6 +177,7 @@ fn subject<C>(
         name,
         fill,
         arena,
+        head: Head::of_two(),
         producer: Box::new(move || ring().untrusted_producer().map(Producer)),
         consumer: Box::new(move || ring().untrusted_consumer().map(&consumer)),
         decisive: headers.chain([TAIL, HEAD]).collect(),

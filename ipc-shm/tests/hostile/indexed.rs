@@ -3,11 +3,13 @@
 use ipc_core::clock::Deadline;
 use ipc_shm::bytemuck::Pod;
 use ipc_shm::ring::indexed::{self, Ring, RingPlace};
-use ipc_shm::ring::{Peer, PopError, PopWaitError, PushError, PushWaitError, Untrusted};
+use ipc_shm::ring::{PopError, PopWaitError, PushError, PushWaitError, Untrusted};
 use ipc_shm::{Plan, Region};
 use ipc_testkit::stepmutate::{Answer, Suite};
 
-use super::subject::{CAPACITY, End, FILLS, FULL, Fill, HALF, Subject, ends, message, word};
+use super::subject::{
+    CAPACITY, End, FILLS, FULL, Fill, HALF, Head, Standing, Subject, ends, message, word,
+};
 use super::{PAYLOAD, guarded};
 
 const TAIL: usize = PAYLOAD + 128;
@@ -43,8 +45,8 @@ impl<T: Pod + Send> End for Batches<indexed::Producer<'_, T, Untrusted>> {
         }
     }
 
-    fn peer(&self) -> Peer {
-        self.0.peer()
+    fn peer(&self) -> Answer {
+        End::peer(&self.0)
     }
 }
 
@@ -69,8 +71,8 @@ impl<T: Pod + Send> End for Batches<indexed::Consumer<'_, T, Untrusted>> {
         }
     }
 
-    fn peer(&self) -> Peer {
-        self.0.peer()
+    fn peer(&self) -> Answer {
+        End::peer(&self.0)
     }
 }
 
@@ -138,6 +140,7 @@ fn subject<T: Pod + Send, P, C>(
         name,
         fill,
         arena,
+        head: Head::of_two(),
         producer: Box::new(move || ring().untrusted_producer().map(&producer)),
         consumer: Box::new(move || ring().untrusted_consumer().map(&consumer)),
         decisive: vec![TAIL, HEAD],

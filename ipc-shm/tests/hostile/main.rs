@@ -11,6 +11,7 @@ mod bits;
 mod bytes;
 mod indexed;
 mod leaks;
+mod mpmc;
 mod pollable;
 mod stamped;
 mod subject;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         stamped::run(suite);
         indexed::run(suite);
         bytes::run(suite);
+        mpmc::run(suite);
         bits::run(suite);
         pollable::run(suite);
         leaks::run(suite);

@@ -5,12 +5,13 @@ use std::os::fd::AsFd as _;
 use ipc_core::clock::Deadline;
 use ipc_shm::bytemuck::Pod;
 use ipc_shm::ring::spsc::{self, Ring, RingPlace};
-use ipc_shm::ring::{Peer, PopError, PopWaitError, PushError, PushWaitError, Untrusted};
+use ipc_shm::ring::{PopError, PopWaitError, PushError, PushWaitError, Untrusted};
 use ipc_shm::{AttachError, Plan, Region};
 use ipc_testkit::stepmutate::{Answer, Scenario, Suite};
 
 use super::subject::{
-    CAPACITY, End, FILLS, FULL, Fill, HALF, Subject, ends, judge_claim, message, word,
+    CAPACITY, End, FILLS, FULL, Fill, HALF, Head, Standing, Subject, ends, judge_claim, message,
+    word,
 };
 use super::{PAYLOAD, guarded};
 
@@ -58,6 +59,7 @@ fn subject<T: Pod + Send>(name: &'static str, fill: Fill) -> Ends<T> {
         name,
         fill,
         arena,
+        head: Head::of_two(),
         producer: Box::new(move || ring().untrusted_producer()),
         consumer: Box::new(move || ring().untrusted_consumer()),
         decisive: (0..CAPACITY).map(sequence).collect(),

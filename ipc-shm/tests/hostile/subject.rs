@@ -7,6 +7,7 @@ use core::time::Duration;
 use ipc_core::clock::Deadline;
 use ipc_core::identity::ProcessId;
 use ipc_shm::bytemuck::{self, Pod};
+use ipc_shm::ring::mpmc::Peers;
 use ipc_shm::ring::{Peer, PopWaitError, RoleError};
 use ipc_testkit::stepmutate::{Answer, Arena, Scenario, Suite};
 
@@ -35,8 +36,61 @@ pub(crate) trait End {
     fn call(&mut self) -> Answer;
     /// The same, and waits until `deadline` if there is nothing to do.
     fn call_by(&mut self, deadline: Deadline) -> Answer;
-    /// How things stand with the other side.
-    fn peer(&self) -> Peer;
+    /// Whether there is an other side.
+    fn peer(&self) -> Answer;
+}
+
+/// What is said of the other side.
+pub(crate) trait Standing {
+    fn answer(self) -> Answer;
+}
+
+impl Standing for Peer {
+    fn answer(self) -> Answer {
+        match self {
+            Self::Absent | Self::Closed => Answer::Nothing,
+            _ => Answer::Value,
+        }
+    }
+}
+
+impl Standing for Peers {
+    fn answer(self) -> Answer {
+        match self {
+            Self::Absent | Self::Gone => Answer::Nothing,
+            _ => Answer::Value,
+        }
+    }
+}
+
+/// Where it says who takes part, and what is true of a kind of ring for that reason.
+pub(crate) struct Head {
+    /// Words that are attacked, and that everything may write to.
+    pub(crate) roles: Vec<Range<usize>>,
+    /// Where somebody who becomes an end writes that he is.
+    pub(crate) records: Range<usize>,
+    /// The words that name a producer and a consumer.
+    pub(crate) owners: [usize; 2],
+    /// Words that say where the ring stands.
+    pub(crate) positions: Vec<usize>,
+    /// What is planted, too.
+    pub(crate) values: Vec<u64>,
+    /// How many instructions a message takes, and a look at who lives.
+    pub(crate) steps: [usize; 2],
+}
+
+impl Head {
+    /// A producer and a consumer.
+    pub(crate) fn of_two() -> Self {
+        Self {
+            roles: Vec::from([ROLES]),
+            records: ROLES,
+            owners: [PAYLOAD, PAYLOAD + 8],
+            positions: Vec::new(),
+            values: Vec::new(),
+            steps: [STEPS, STEPS_WITH_QUESTIONS],
+        }
+    }
 }
 
 /// How a ring stands when it is attacked: how many messages went through, and how many are inside.
@@ -62,6 +116,7 @@ pub(crate) struct Subject<P, C> {
     pub(crate) name: &'static str,
     pub(crate) fill: Fill,
     pub(crate) arena: Arena,
+    pub(crate) head: Head,
     pub(crate) producer: Box<dyn Fn() -> Result<P, RoleError>>,
     pub(crate) consumer: Box<dyn Fn() -> Result<C, RoleError>>,
     /// The words that a decision hangs on, but for the roles.
@@ -83,9 +138,11 @@ impl<P: End, C: End> Subject<P, C> {
         let name = |op| format!("{}, {op}, {inside} inside after {turned}", self.name);
         // What is looked at, and where there is a message, its bytes, and what hands it over.
         let accesses = |possible| if possible { 3 } else { 2 };
-        let push = self.call(name("push"), &self.producer, 0, &self.pushed).within(STEPS);
+        let push =
+            self.call(name("push"), &self.producer, 0, &self.pushed).within(self.head.steps[0]);
         suite.attack(&push.at_least(accesses(inside < CAPACITY), 1000));
-        let pop = self.call(name("pop"), &self.consumer, 1, &self.popped).within(STEPS);
+        let pop =
+            self.call(name("pop"), &self.consumer, 1, &self.popped).within(self.head.steps[0]);
         suite.attack(&pop.at_least(accesses(inside > 0), 1000));
     }
 
@@ -100,7 +157,9 @@ impl<P: End, C: End> Subject<P, C> {
             |producer| *producer = None,
             |_, (), _| Ok(Answer::Nothing),
         );
-        suite.attack(&self.attacked(close, &[]).values([me()]).within(STEPS).at_least(1, 500));
+        suite.attack(
+            &self.attacked(close, &[]).values([me()]).within(self.head.steps[0]).at_least(1, 500),
+        );
     }
 
     fn role<E: End>(
@@ -121,7 +180,8 @@ impl<P: End, C: End> Subject<P, C> {
             },
         );
         // The role and the domain, and what says where the ring stands.
-        let claim = self.attacked(claim, &[]).values([me()]).within(STEPS_WITH_QUESTIONS);
+        let records = core::slice::from_ref(&self.head.records);
+        let claim = self.attacked(claim, records).values([me()]).within(self.head.steps[1]);
         suite.attack(&claim.at_least(4, 500));
     }
 
@@ -132,7 +192,7 @@ impl<P: End, C: End> Subject<P, C> {
         let values = [somebody, somebody ^ 1, 1 << 22];
         let with_consumer = || {
             let producer = (self.producer)().expect("an end");
-            self.arena.word(PAYLOAD + 8).store(somebody, Ordering::Relaxed);
+            self.arena.word(self.head.owners[1]).store(somebody, Ordering::Relaxed);
             producer
         };
         let peer = Scenario::new(
@@ -140,12 +200,9 @@ impl<P: End, C: End> Subject<P, C> {
             &self.arena,
             with_consumer,
             |producer| producer.peer(),
-            |_, peer, _| match peer {
-                Peer::Absent | Peer::Closed => Ok(Answer::Nothing),
-                _ => Ok(Answer::Value),
-            },
+            |_, answer, _| Ok(answer),
         );
-        let peer = self.attacked(peer, &[]).values(values).within(STEPS_WITH_QUESTIONS);
+        let peer = self.attacked(peer, &[]).values(values).within(self.head.steps[1]);
         suite.attack(&peer.at_least(2, 200));
         let tired = || {
             let mut producer = with_consumer();
@@ -161,17 +218,18 @@ impl<P: End, C: End> Subject<P, C> {
             End::call,
             |end, answer, arena| self.judge(end, answer, arena),
         );
-        let push = self.attacked(push, &self.pushed).values(values).within(STEPS_WITH_QUESTIONS);
+        let push = self.attacked(push, &self.pushed).values(values).within(self.head.steps[1]);
         suite.attack(&push.at_least(3, 500));
     }
 
     /// Waits in vain: for room if the ring is full, else for a message. It announces a sleep, sleeps, and asks who lives.
     pub(crate) fn wait(&self, suite: &mut Suite) {
         learn_not_to_spin();
+        let [producer, consumer] = self.head.owners;
         if self.fill.inside > 0 {
-            self.wait_of(suite, "push_deadline", &self.producer, PAYLOAD + 8, &self.pushed);
+            self.wait_of(suite, "push_deadline", &self.producer, consumer, &self.pushed);
         } else {
-            self.wait_of(suite, "pop_deadline", &self.consumer, PAYLOAD, &self.popped);
+            self.wait_of(suite, "pop_deadline", &self.consumer, producer, &self.popped);
         }
     }
 
@@ -235,7 +293,12 @@ impl<P: End, C: End> Subject<P, C> {
         scenario: Scenario<'a, S, R>,
         writes: &[Range<usize>],
     ) -> Scenario<'a, S, R> {
-        let scenario = scenario.words(ROLES).read_only_words(self.ring.clone()).capacity(CAPACITY);
+        let Head { roles, positions, values, .. } = &self.head;
+        let scenario = scenario.read_only_words(self.ring.clone()).capacity(CAPACITY);
+        let scenario = roles.iter().cloned().fold(scenario, Scenario::words);
+        let positions = positions.iter().map(|&position| word(position));
+        let scenario = positions.fold(scenario, Scenario::read_only_words);
+        let scenario = scenario.values(values.iter().copied());
         writes.iter().cloned().fold(scenario, Scenario::may_write)
     }
 
@@ -282,9 +345,10 @@ fn learn_not_to_spin() {
 pub(crate) fn judge_claim(error: &RoleError) -> Result<Answer, String> {
     match error {
         // Whoever has the memory can also say that the ring has sockets, or has none.
-        RoleError::Taken { .. } | RoleError::NoSocket | RoleError::NotPollable => {
-            Ok(Answer::Nothing)
-        }
+        RoleError::Taken { .. }
+        | RoleError::Crowded { .. }
+        | RoleError::NoSocket
+        | RoleError::NotPollable => Ok(Answer::Nothing),
         RoleError::Corrupt => Ok(Answer::Corrupt),
         other => Err(format!("it failed: {other}")),
     }
@@ -302,13 +366,16 @@ pub(crate) fn word(offset: usize) -> Range<usize> {
     offset..offset + 8
 }
 
-fn me() -> u64 {
+pub(crate) fn me() -> u64 {
     ProcessId::current().expect("an identity").to_bits()
 }
 
 /// The two ends of a ring of messages.
 macro_rules! ends {
     ($ring:ident) => {
+        ends!($ring, peer, peer);
+    };
+    ($ring:ident, $consumers:ident, $producers:ident) => {
         impl<T: Pod + Send> End for $ring::Producer<'_, T, Untrusted> {
             fn call(&mut self) -> Answer {
                 match self.push(message()) {
@@ -329,8 +396,8 @@ macro_rules! ends {
                 }
             }
 
-            fn peer(&self) -> Peer {
-                self.peer()
+            fn peer(&self) -> Answer {
+                Standing::answer(self.$consumers())
             }
         }
 
@@ -352,8 +419,8 @@ macro_rules! ends {
                 }
             }
 
-            fn peer(&self) -> Peer {
-                self.peer()
+            fn peer(&self) -> Answer {
+                Standing::answer(self.$producers())
             }
         }
     };

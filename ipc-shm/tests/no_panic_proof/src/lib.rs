@@ -3,7 +3,7 @@
 
 use core::panic::PanicInfo;
 
-use ipc_shm::ring::{PopError, PushError, Untrusted, bytes, indexed, spsc};
+use ipc_shm::ring::{PopError, PushError, Untrusted, bytes, indexed, mpmc, spsc};
 
 #[panic_handler]
 fn panicked(_: &PanicInfo<'_>) -> ! {
@@ -82,6 +82,9 @@ slots!(
     indexed_push_slice_56,
     indexed_pop_slice_56
 );
+slots!(mpmc, u64, mpmc_push, mpmc_pop, mpmc_push_slice, mpmc_pop_slice);
+slots!(mpmc, [u8; 5], mpmc_push_5, mpmc_pop_5, mpmc_push_slice_5, mpmc_pop_slice_5);
+slots!(mpmc, [u64; 7], mpmc_push_56, mpmc_pop_56, mpmc_push_slice_56, mpmc_pop_slice_56);
 
 #[unsafe(no_mangle)]
 fn bytes_push(producer: &mut bytes::Producer<'_, Untrusted>, tag: u32, record: &[u8]) -> i32 {
