@@ -6,16 +6,16 @@
 //!
 //! # Which ring
 //!
-//! | | [`spsc`] (stamped) | [`indexed`] | [`bytes`] |
-//! |---|---|---|---|
-//! | a message is | one value of plain data | one value of plain data | a record: bytes of any length, and a tag |
-//! | best at | one message at a time: it costs one cache line of up to 56 bytes, and nothing else is shared | batches, by one store each; messages written and read where they lie | what has no fixed size |
-//! | capacity | any number of messages | a power of two | a power of two, in bytes |
-//! | what a killed `push_slice` leaves | a prefix, published one by one | all that it took, or nothing | (a push) the whole record, or nothing |
-//! | what a killed `pop_slice` leaves | the rest; what was copied is gone | all of it, for the next consumer, or nothing | (a batch) all of it, for the next consumer |
-//! | handled at least once, whatever dies | no: `pop` releases first | with `peek`, and `release` when it is done | with `peek` or `batch`, likewise |
-//! | a message of many KiB | `push_slice` and `pop_slice` of one: one copy each, where by value the compiler makes two or three | the same, or in place: no copy | in place |
-//! | damage that shows | in each slot | in the positions | in the positions and the headers |
+//! | | [`spsc`] (stamped) | [`indexed`] | [`bytes`] | [`mpmc`] |
+//! |---|---|---|---|---|
+//! | a message is | one value of plain data | one value of plain data | a record: bytes of any length, and a tag | one value of plain data |
+//! | best at | one message at a time: it costs one cache line of up to 56 bytes, and nothing else is shared | batches, by one store each; messages written and read where they lie | what has no fixed size | several producers, several consumers |
+//! | capacity | any number of messages | a power of two | a power of two, in bytes | a power of two |
+//! | what a killed `push_slice` leaves | a prefix, published one by one | all that it took, or nothing | (a push) the whole record, or nothing | a prefix, published one by one |
+//! | what a killed `pop_slice` leaves | the rest; what was copied is gone | all of it, for the next consumer, or nothing | (a batch) all of it, for the next consumer | the rest; what was copied is gone |
+//! | handled at least once, whatever dies | no: `pop` releases first | with `peek`, and `release` when it is done | with `peek` or `batch`, likewise | with `lease`, and `release` when it is done |
+//! | a message of many KiB | `push_slice` and `pop_slice` of one: one copy each, where by value the compiler makes two or three | the same, or in place: no copy | in place | `push_slice` of one; `lease`: in place |
+//! | damage that shows | in each slot | in the positions | in the positions and the headers | in each slot |
 //!
 //! Start with [`spsc`]. Where the producer has several messages at once, or they are large and made in place:
 //!
