@@ -14,7 +14,7 @@ use ipc_core::clock::Deadline;
 use ipc_core::identity::ProcessId;
 use ipc_core::primitive::futex::{self, Word};
 use ipc_core::process::{Child, fork_fn};
-use ipc_shm::ring::{PopWaitError, PushWaitError, RoleError, bytes, indexed, spsc};
+use ipc_shm::ring::{PopWaitError, PushWaitError, RoleError, bytes, indexed, mpmc, spsc};
 use ipc_testkit::cases::{self, doing};
 use ipc_testkit::stepmutate::{Arena, make_room};
 use rustix::fd::BorrowedFd;
@@ -24,13 +24,48 @@ fn main() -> ExitCode {
         ("h11_stamped_ring_under_a_hammer", stamped),
         ("h11_indexed_ring_under_a_hammer", indexed),
         ("h11_ring_of_bytes_under_a_hammer", bytes),
+        ("h11_ring_of_many_under_a_hammer", many),
     ])
 }
 
 /// Where the roles begin in the file of a ring, and what comes behind them.
 const ROLES: usize = 4096;
-const COUNTS: [usize; 2] = [ROLES + 24, ROLES + 32];
 const RING: usize = ROLES + 128;
+
+/// Words of a ring that are hammered on.
+#[derive(Clone, Copy)]
+struct Words {
+    /// What sleeps are announced in.
+    counts: [usize; 2],
+    /// Those that name the first producer and the first consumer, and the domain with the word beside it.
+    roles: [usize; 3],
+    /// A word of the ring, by a number below 50.
+    any: fn(usize) -> usize,
+}
+
+const OF_TWO: Words = Words {
+    counts: [ROLES + 24, ROLES + 32],
+    roles: [ROLES, ROLES + 8, ROLES + 16],
+    any: |number| ROLES + number * 8,
+};
+
+/// Of the ring of many: what its ends have in common, two positions, and two records of each kind.
+const OF_MANY: Words = Words {
+    counts: [ROLES + 8, ROLES + 16],
+    roles: [PRODUCERS, CONSUMERS, ROLES],
+    any: |number| match number {
+        0..3 => ROLES + number * 8,
+        3..5 => ROLES + (number - 2) * 128,
+        5..9 => PRODUCERS + (number - 5) * 8,
+        9..13 => CONSUMERS + (number - 9) * 8,
+        13..15 => TRAILS + (number - 13) * 128,
+        _ => SLOTS + number % 4 * 8,
+    },
+};
+const PRODUCERS: usize = ROLES + 384;
+const CONSUMERS: usize = PRODUCERS + 128 * 16;
+const TRAILS: usize = CONSUMERS + 128 * 16;
+const SLOTS: usize = TRAILS + 128 * 128;
 
 /// What the other process does, as fast as it can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,9 +156,25 @@ fn stamped() {
     let stamp = RING + size_of::<u64>();
     let shown = [(stamp, [0, 1]), (stamp, [1, 2])];
     let [consumer, producer] = ends_of_slots!(ring, untrusted_consumer, untrusted_producer, shown);
-    attack("stamped ring, pop", &arena, &consumer);
+    attack("stamped ring, pop", &arena, OF_TWO, &consumer);
     fill(&mut arena, full);
-    attack("stamped ring, push", &arena, &producer);
+    attack("stamped ring, push", &arena, OF_TWO, &producer);
+}
+
+fn many() {
+    let (ring, mut arena) =
+        guarded(|| mpmc::Ring::<u64>::create(2).expect("a ring"), |ring| ring.as_fd());
+    let full = || {
+        let mut producer = ring.producer().expect("a place");
+        assert_eq!(producer.push_slice(&[1, 1]), Ok(2));
+    };
+    // The word of the first slot: free and ready on the first lap; ready there, and free on the second.
+    let word = SLOTS + size_of::<u64>();
+    let shown = [(word, [0, 2]), (word, [2, 1 << 20])];
+    let [consumer, producer] = ends_of_slots!(ring, untrusted_consumer, untrusted_producer, shown);
+    attack("ring of many, pop", &arena, OF_MANY, &consumer);
+    fill(&mut arena, full);
+    attack("ring of many, push", &arena, OF_MANY, &producer);
 }
 
 fn indexed() {
@@ -136,9 +187,9 @@ fn indexed() {
     let (tail, head) = (RING, RING + 128);
     let shown = [(tail, [0, 1]), (head, [0, 1])];
     let [consumer, producer] = ends_of_slots!(ring, untrusted_consumer, untrusted_producer, shown);
-    attack("indexed ring, pop", &arena, &consumer);
+    attack("indexed ring, pop", &arena, OF_TWO, &consumer);
     fill(&mut arena, full);
-    attack("indexed ring, push", &arena, &producer);
+    attack("indexed ring, push", &arena, OF_TWO, &producer);
 }
 
 fn bytes() {
@@ -175,9 +226,9 @@ fn bytes() {
         }),
         shown: (head, [0, 8]),
     };
-    attack("ring of bytes, pop", &arena, &consumer);
+    attack("ring of bytes, pop", &arena, OF_TWO, &consumer);
     fill(&mut arena, full);
-    attack("ring of bytes, push", &arena, &producer);
+    attack("ring of bytes, push", &arena, OF_TWO, &producer);
 }
 
 /// A ring in memory between pages that nobody may access, and the attacker's view of it.
@@ -202,12 +253,13 @@ fn fill(arena: &mut Arena, fill: impl Fn()) {
     arena.save();
 }
 
-fn attack(name: &str, arena: &Arena, subject: &Subject<'_>) {
+fn attack(name: &str, arena: &Arena, words: Words, subject: &Subject<'_>) {
     for hammer in HAMMERS {
         doing(&format!("{name}, {hammer:?}"));
         let me = ProcessId::current().expect("an identity").to_bits();
         let mut attacker =
-            fork_fn(|| -> i32 { hammer_for_ever(arena, hammer, subject.shown, me) }).expect("fork");
+            fork_fn(|| -> i32 { hammer_for_ever(arena, words, hammer, subject.shown, me) })
+                .expect("fork");
         let (mut ended, mut worst, mut refused) = ([0_usize; 4], Duration::ZERO, 0_usize);
         let (began, mut micros) = (Instant::now(), 0);
         // However busy the machine is.
@@ -219,7 +271,7 @@ fn attack(name: &str, arena: &Arena, subject: &Subject<'_>) {
         while !is_enough(&ended, refused) {
             // As it was, and nobody has had an end.
             arena.restore();
-            [ROLES, ROLES + 8].iter().for_each(|role| arena.word(*role).store(0, Relaxed));
+            words.roles[..2].iter().for_each(|role| arena.word(*role).store(0, Relaxed));
             let Ok(mut end) = (subject.claim)() else {
                 refused += 1;
                 continue;
@@ -266,7 +318,13 @@ fn stop(attacker: &mut Child) {
     assert!(!attacker.wait().expect("a child").success(), "it ended by itself");
 }
 
-fn hammer_for_ever(arena: &Arena, hammer: Hammer, shown: (usize, [u64; 2]), me: u64) -> ! {
+fn hammer_for_ever(
+    arena: &Arena,
+    words: Words,
+    hammer: Hammer,
+    shown: (usize, [u64; 2]),
+    me: u64,
+) -> ! {
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
         random ^= random << 13;
@@ -277,19 +335,20 @@ fn hammer_for_ever(arena: &Arena, hammer: Hammer, shown: (usize, [u64; 2]), me: 
     let set = |offset: usize, value| arena.word(offset).store(value, Relaxed);
     loop {
         match hammer {
-            Hammer::Wakes => COUNTS.iter().for_each(|count| wake(arena.word(*count))),
-            Hammer::Counts => COUNTS.iter().for_each(|count| set(*count, next() & !(1 << 31))),
+            Hammer::Wakes => words.counts.iter().for_each(|count| wake(arena.word(*count))),
+            Hammer::Counts => {
+                words.counts.iter().for_each(|count| set(*count, next() & !(1 << 31)))
+            }
             Hammer::Shows => (0..2).for_each(|i| set(shown.0, shown.1[i])),
             Hammer::Roles => {
                 let values = [0, me, me ^ 1, 1 << 63, u64::MAX, next()];
                 let value = values[next() as usize % values.len()];
-                // The roles, and the domain with the word beside it.
-                set(ROLES + next() as usize % 3 * 8, value);
+                set(words.roles[next() as usize % 3], value);
             }
             Hammer::Everything => {
                 let values = [0, 1, 2, me, u64::MAX, 1 << 63, next()];
                 let value = values[next() as usize % values.len()];
-                set(ROLES + next() as usize % 50 * 8, value);
+                set((words.any)(next() as usize % 50), value);
             }
         }
     }
