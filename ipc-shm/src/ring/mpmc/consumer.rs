@@ -255,6 +255,7 @@ impl<'r, T: Pod + Send, M: Trust> Consumer<'r, T, M> {
         let consumers = self.member.table(Party::Consumer);
         let mut orphan = None;
         for number in consumers.numbers(only_left) {
+            let look = consumers.look_at(number);
             match self.left_by(number) {
                 Some(found) if consumers.is_dead(found.seen.owner(), asks) => {
                     orphan = Some(found);
@@ -263,7 +264,7 @@ impl<'r, T: Pod + Send, M: Trust> Consumer<'r, T, M> {
                     }
                 }
                 Some(_) => {}
-                None => consumers.has_left_nothing(number),
+                None => look.found_nothing(),
             }
         }
         orphan

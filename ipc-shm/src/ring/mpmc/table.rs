@@ -39,6 +39,26 @@ pub(super) struct Joined {
     pub(super) process: ProcessId,
 }
 
+/// See [`Table::look_at`].
+#[derive(Debug)]
+pub(super) struct Look<'a> {
+    record: Option<&'a Record>,
+    /// The generation, as it was before the look.
+    seen: u64,
+}
+
+impl Look<'_> {
+    /// There was nothing, so nobody need look there again; unless somebody has had the record since.
+    pub(super) fn found_nothing(self) {
+        let Self { record: Some(record), seen } = self else { return };
+        if seen & LEFT != 0 {
+            let orders = (Ordering::Relaxed, Ordering::Relaxed);
+            // If it fails, somebody has it now.
+            let _ = record.generation.compare_exchange(seen, seen & !LEFT, orders.0, orders.1);
+        }
+    }
+}
+
 /// How things stand with all who are on the other side of a ring, at the moment of asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -87,7 +107,8 @@ impl<'a> Table<'a> {
         let Some(role) = self.role(me.owner.number()) else { return false };
         if has_left && role.is_of(me.process) {
             let generation = &self.records[me.owner.number()].generation;
-            generation.store(generation.load(Ordering::Relaxed) | LEFT, Ordering::Relaxed);
+            // SYNC: something left (Acquire in `generation`): where the trail ends is known by then.
+            generation.store(generation.load(Ordering::Relaxed) | LEFT, Ordering::Release);
         }
         role.close(me.process)
     }
@@ -106,20 +127,54 @@ impl<'a> Table<'a> {
         Owner::new(number, generation) != owner || matches!(peer, Peer::Closed | Peer::Dead(_))
     }
 
-    /// How things stand with all of them. It `asks` the kernel whether they live, until one does.
+    /// How things stand with all of them, at some moment of the call. It `asks` the kernel whether they live, until one does.
     pub(super) fn peers(self, asks: bool) -> Peers {
-        let mut peers = Peers::Absent;
+        let (peers, generations) = self.peers_one_by_one(asks);
+        // While one after the other is looked at, one may come and another one go. If all are still gone, and nobody has come in
+        // between, then all were gone at the same time.
+        match peers {
+            Peers::Gone if !self.are_still_gone(generations) => Peers::Present,
+            peers => peers,
+        }
+    }
+
+    /// And the sum of the generations, each as it was before its owner was looked at.
+    fn peers_one_by_one(self, asks: bool) -> (Peers, u64) {
+        let (mut peers, mut generations) = (Peers::Absent, 0_u64);
         for number in 0..self.records.len() {
             let Some(role) = self.role(number) else { break };
+            let generation = self.generation(number) & !LEFT;
             match if asks { role.peer() } else { role.peer_unasked() } {
                 Peer::Absent => break,
                 Peer::Closed => {}
                 Peer::Dead(owner) => self.bury(number, owner),
-                Peer::Alive(_) | Peer::Unknown(_) => return Peers::Present,
+                Peer::Alive(_) | Peer::Unknown(_) => return (Peers::Present, 0),
             }
             peers = Peers::Gone;
+            generations = generations.wrapping_add(generation);
         }
-        peers
+        (peers, generations)
+    }
+
+    /// Whether all who were gone, and had these generations, are as they were.
+    fn are_still_gone(self, generations: u64) -> bool {
+        let mut now = 0_u64;
+        for number in 0..self.records.len() {
+            match self.role(number).map(Role::peer_unasked) {
+                Some(Peer::Closed) => {}
+                Some(Peer::Absent) | None => break,
+                Some(_) => return false,
+            }
+            // Afterwards: whoever has come and closed it since the first look has given it another one before.
+            now = now.wrapping_add(self.generation(number) & !LEFT);
+        }
+        now == generations
+    }
+
+    /// The generation of a record, and whether its owner has left something behind.
+    fn generation(self, number: usize) -> u64 {
+        // SYNC: something left (Release in `leave` and `bury`); record renewed (Release in `join`).
+        self.records.get(number).map_or(0, |record| record.generation.load(Ordering::Acquire))
     }
 
     /// Says to all that the `owner` of a record is dead, and where to look for what it had claimed: so it is asked after once,
@@ -131,21 +186,16 @@ impl<'a> Table<'a> {
         let seen = generation.load(Ordering::Acquire);
         if role.is_still(owner) {
             // If it fails, an heir has it by now, or it is said.
-            let orders = (Ordering::Relaxed, Ordering::Relaxed);
+            // SYNC: something left (Acquire in `generation`).
+            let orders = (Ordering::Release, Ordering::Relaxed);
             let _ = generation.compare_exchange(seen, seen | LEFT, orders.0, orders.1);
             let _is_ours = role.bury(owner);
         }
     }
 
-    /// Where somebody seems to have left a message there is none.
-    pub(super) fn has_left_nothing(self, number: usize) {
-        let Some(record) = self.records.get(number) else { return };
-        let seen = record.generation.load(Ordering::Relaxed);
-        if seen & LEFT != 0 {
-            let orders = (Ordering::Relaxed, Ordering::Relaxed);
-            // If it fails, somebody has it now.
-            let _ = record.generation.compare_exchange(seen, seen & !LEFT, orders.0, orders.1);
-        }
+    /// Before a look at what a record's owner may have left behind.
+    pub(super) fn look_at(self, number: usize) -> Look<'a> {
+        Look { record: self.records.get(number), seen: self.generation(number) }
     }
 
     /// The numbers of all records that were ever used; or only of those whose owner closed them and left a message.
