@@ -96,8 +96,11 @@ proofs() {
         cargo test -p ipc-shm --release --test mpmc_processes
     prove 'protocol of the mpmc ring, all interleavings with two kills' '^model: [0-9]' env IPC_MODEL=deep \
         cargo test -p ipc-shm --release --test mpmc_protocol -- nothing --nocapture
-    prove 'hostile peers, every attack' '^stepmutate: ' env IPC_STEPKILL=deep \
-        cargo test -p ipc-shm --release --test hostile
+    # Each of its scenarios has one of these in its name.
+    for case in 'stamped' 'indexed' 'bytes' 'records' 'pollable' 'h15' 'of many'; do
+        prove "hostile peers, every attack: $case" '^stepmutate: ' env IPC_STEPKILL=deep \
+            cargo test -p ipc-shm --release --test hostile -- "$case"
+    done
     prove 'hostile peers, AddressSanitizer' '^stepmutate: ' hostile_with_sanitizer
     prove 'an owner that is stopped for 10 s' '^test k24.*ok' env IPC_CYCLES=deep \
         cargo test -p ipc-sync --release --test mutex_owners -- k24
